@@ -9,10 +9,10 @@ import Testing
 
 @testable import QpidProton
 
-/// Hosts with several addresses: the connection is that of the address that answered, and the others leave nothing behind.
+/// Hosts with several addresses. The connection uses the address that answered, and the others leave nothing behind.
 @Suite(.timeLimit(.minutes(3)))
 struct AddressTests {
-    /// What the addresses of a host do.
+    /// The behaviour of an address of a host.
     enum Address: String, CaseIterable, CustomTestStringConvertible {
         case alive, dead, silent
         var testDescription: String { self.rawValue }
@@ -46,14 +46,14 @@ struct AddressTests {
         [Address.dead, .alive], [.alive, .dead], [.silent, .alive], [.alive, .silent], [.dead, .silent, .dead, .alive],
         [.silent, .silent, .alive, .alive], [.alive, .alive, .alive],
     ])
-    func theConnectionIsThatOfTheAddressThatAnswered(_ addresses: [Address]) async throws {
+    func theConnectionUsesTheAddressThatAnswered(_ addresses: [Address]) async throws {
         let silent = try SilentPort()
         let dead = try RawSocket()
         try await TestListener.with { listener in
             let remains = Remains()
             var configuration = AMQPConnection.Configuration()
             remains.share(&configuration)
-            // All in one family, in the order of the list: AAAA and A addresses would alternate.
+            // All addresses are of one family and keep the order of the list. AAAA and A addresses would alternate.
             let ports = [Address.alive: listener.listener.port, .dead: dead.port, .silent: silent.port]
             let list = try addresses.map { try SocketAddress(ipAddress: "127.0.0.1", port: ports[$0] ?? 0) }
             let resolver = Addresses(v6: list, v4: [])
@@ -64,7 +64,7 @@ struct AddressTests {
                 #expect(connection.remoteAddress?.contains(":\(listener.listener.port)") == true)
                 let sender = try await connection.openSession().openSender(to: "queue")
                 #expect(try await sender.send(AMQPMessage(body: "hello")) == .accepted)
-                // The sockets of the addresses that have lost are closed while the connection lives.
+                // The sockets of the slower addresses are closed while the connection is open.
                 try await waitUntil("the losers' sockets are closed") { silent.guests == 0 }
                 try await connection.close().check()
             }
@@ -74,7 +74,7 @@ struct AddressTests {
     }
 
     @Test(.enabled(if: hasIPv6, "this machine has no IPv6"), arguments: [true, false])
-    func eitherFamilyMayBeTheOneThatAnswers(_ isIPv6: Bool) async throws {
+    func eitherAddressFamilyMayAnswer(_ isIPv6: Bool) async throws {
         try await TestListener.with(host: isIPv6 ? "::1" : "127.0.0.1") { listener in
             let port = listener.listener.port
             let resolver = try Addresses(
@@ -89,7 +89,7 @@ struct AddressTests {
     }
 
     @Test(arguments: [[Address.dead, .alive], [.silent, .alive], [.alive, .dead]])
-    func tlsAndALoginAreMadeWithTheAddressThatAnswered(_ addresses: [Address]) async throws {
+    func tlsAndALoginUseTheAddressThatAnswered(_ addresses: [Address]) async throws {
         let files = try TestCertificates.files()
         let silent = try SilentPort()
         let dead = try RawSocket()
@@ -108,7 +108,7 @@ struct AddressTests {
         }
     }
 
-    /// With the system's resolver, an own hosts file, and the executable that users run.
+    /// Uses the system's resolver, a hosts file of its own, and the executable that users run.
     @Test(.enabled(if: MountNamespace.isPermitted, "no mount namespace may be made here"))
     func senderReachesABrokerOnTheSecondAddressOfLocalhost() async throws {
         let folder = try TemporaryFolder()
@@ -125,7 +125,7 @@ struct AddressTests {
         }
     }
 
-    // MARK: None does
+    // MARK: No address answers
 
     @Test func theErrorNamesEachAddressAndItsCause() async throws {
         let (first, second) = (try RawSocket(), try RawSocket())
@@ -146,7 +146,7 @@ struct AddressTests {
         #expect(error.detail == "cannot connect to [::1]:\(socket.port): connection refused")
     }
 
-    @Test func aTimeoutNamesTheAddressesThatGaveNoAnswer() async throws {
+    @Test func aTimeoutNamesTheUnansweredAddresses() async throws {
         let silent = try SilentPort()
         let dead = try RawSocket()
         let list = try [dead.port, silent.port].map { try SocketAddress(ipAddress: "127.0.0.1", port: $0) }
@@ -159,7 +159,7 @@ struct AddressTests {
         try await waitUntil("the socket is closed") { silent.guests == 0 }
     }
 
-    @Test func ofManyAddressesTheErrorNamesTheFirst() async throws {
+    @Test func theErrorNamesTheFirstOfManyAddresses() async throws {
         let socket = try RawSocket()
         let address = try SocketAddress(ipAddress: "127.0.0.1", port: socket.port)
         let error = try await Self.refusal(Addresses(v6: Array(repeating: address, count: 20)))
@@ -180,7 +180,7 @@ struct AddressTests {
         #expect(error.detail == "cannot connect to host.example:5672: the host's name was not found: \(text)")
     }
 
-    @Test func aResolverThatGivesNoAnswer() async throws {
+    @Test func aResolverThatDoesNotAnswer() async throws {
         let error = try await Self.refusal(Addresses(failing: nil), timeout: .milliseconds(200))
         #expect(error.condition == .timeout)
         #expect(
@@ -189,8 +189,8 @@ struct AddressTests {
         )
     }
 
-    @Test func aPasswordIsNotSentToANameThatIsAnotherMachine() async throws {
-        // TEST-NET-1, RFC 5737: nothing is sent there, for it is refused first.
+    @Test func aPasswordIsNotSentToANameOfAnotherMachine() async throws {
+        // The address is in TEST-NET-1 of RFC 5737. The library refuses it first, so nothing is sent there.
         let address = try SocketAddress(ipAddress: "192.0.2.1", port: 5672)
         let error = try await Self.refusal(Addresses(v6: [address]), "amqp://ann:s3cret@host.example:5672")
         #expect(error.scope == .call && error.condition == .invalidArgument)
@@ -217,7 +217,7 @@ struct AddressTests {
         #expect(remains.left.isEmpty)
     }
 
-    @Test func cancellationWhileTheNameIsLookedUp() async throws {
+    @Test func cancellationDuringTheNameResolution() async throws {
         let resolver = Addresses(failing: nil)
         var configuration = AMQPConnection.Configuration()
         configuration.connectTimeout = .seconds(2)
@@ -232,7 +232,7 @@ struct AddressTests {
     }
 }
 
-/// A resolver that knows one host.
+/// A resolver for one host.
 private final class Addresses: Resolver, Sendable {
     private let v6: [SocketAddress]
     private let v4: [SocketAddress]
@@ -247,7 +247,7 @@ private final class Addresses: Resolver, Sendable {
         self.isSilent = false
     }
 
-    /// A resolver that finds nothing; without an error it never answers.
+    /// Creates a resolver that finds nothing. Without an error it never answers.
     init(failing error: (any Error)?) {
         self.v6 = []
         self.v4 = []
@@ -276,11 +276,11 @@ private final class Addresses: Resolver, Sendable {
     }
 }
 
-/// A port of 127.0.0.1 whose queue of connections is full: the system ignores who connects to it.
+/// A port of 127.0.0.1 whose backlog is full, so that the system ignores new connections.
 private final class SilentPort: Sendable {
     private let socket: RawSocket
     private let fillers: [RawSocket]
-    /// The local addresses of the fillers.
+    /// The local addresses of the sockets that fill the backlog.
     private let own: Set<Substring>
 
     init() throws {
@@ -292,12 +292,12 @@ private final class SilentPort: Sendable {
     }
 
     var port: Int { self.socket.port }
-    /// The sockets of others that have sent a SYN to the port and got no answer.
+    /// The number of other sockets that have sent a SYN to the port without an answer.
     var guests: Int {
         Self.connections(to: self.port).count { $0.isUnanswered && !self.own.contains($0.local) }
     }
 
-    /// The kernel's table of TCP sockets. Foundation reads no more than its first 4 KiB.
+    /// Returns the kernel's table of TCP sockets. Foundation reads only its first 4 KiB.
     private static func table() -> String {
         guard let file = fopen("/proc/net/tcp", "r") else { return "" }
         defer { fclose(file) }
@@ -307,7 +307,7 @@ private final class SilentPort: Sendable {
         return String(decoding: table, as: UTF8.self)
     }
 
-    /// The sockets that are connected, or connecting, to a port of 127.0.0.1.
+    /// Returns the sockets that are connected, or connecting, to a port of 127.0.0.1.
     private static func connections(to port: Int) -> [(local: Substring, isUnanswered: Bool)] {
         let table = Self.table()
         let peer = "0100007F:" + String(format: "%04X", port)
@@ -324,7 +324,7 @@ private let hasIPv6: Bool = {
     return table?.contains("00000000000000000000000000000001") ?? false
 }()
 
-/// Mounts that one process sees.
+/// A mount namespace whose mounts only one process sees.
 private enum MountNamespace {
     static let program = "/usr/bin/unshare"
 

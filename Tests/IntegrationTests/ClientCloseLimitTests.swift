@@ -3,10 +3,10 @@
 import QpidProton
 import Testing
 
-/// The limits of a client's closes hold at a peer that reads and answers nothing.
+/// The limits of a client's closes, tested with a peer that reads and answers nothing.
 @Suite(.timeLimit(.minutes(3)))
 struct ClientCloseLimitTests {
-    /// A client with a message in doubt before a peer that has fallen silent.
+    /// Runs `body` with a client that has a message in doubt, after its peer has fallen silent.
     private func withSilentPeer(
         _ body: (AMQPClient, AMQPClient.Sender, AMQPClient.Receiver) async throws -> Void
     ) async throws {
@@ -14,7 +14,7 @@ struct ClientCloseLimitTests {
             try await FaultProxy.with(to: peer.port) { proxy in
                 let client = AMQPClient.impatient([proxy.url]) {
                     $0.connection.idleTimeout = nil
-                    // A close that waits for it is far beyond its limit.
+                    // A close that waits for the operation timeout exceeds its own limit by far.
                     $0.connection.operationTimeout = .seconds(60)
                 }
                 let receiver = try await client.receiver(from: "jobs")
@@ -30,7 +30,7 @@ struct ClientCloseLimitTests {
         }
     }
 
-    /// With the shortest limit nothing is left for the peer's answer.
+    /// The shortest limit leaves no time for the peer's answer.
     @Test(arguments: ["receiver", "sender", "client"], [Duration.milliseconds(1), .milliseconds(500)])
     func aCloseEndsAtItsLimit(_ what: String, _ limit: Duration) async throws {
         try await self.withSilentPeer { client, sender, receiver in

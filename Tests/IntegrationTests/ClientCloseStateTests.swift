@@ -17,7 +17,7 @@ struct ClientCloseStateTests {
         let error = try await failure(of: "connecting") { try await client.connect() }
         #expect(error.condition == .closed, sourceLocation: sourceLocation)
         #expect(client.health.links == 0 && !client.health.isReady, sourceLocation: sourceLocation)
-        // Its events have ended, and a second close returns the same.
+        // The events have ended, and a second close returns the same result.
         for await _ in client.events {}
         #expect(await "\(client.close())" == "\(result)", sourceLocation: sourceLocation)
         return result
@@ -72,7 +72,7 @@ struct ClientCloseStateTests {
         }
     }
 
-    /// The links of the next connection are not attached yet: the peer does not answer.
+    /// The links of the next connection are not attached yet, because the peer does not answer.
     @Test func whileLinksAreAttached() async throws {
         let line = Mutex<FaultProxy?>(nil)
         try await withClient {

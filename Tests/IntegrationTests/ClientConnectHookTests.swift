@@ -27,7 +27,7 @@ struct ClientConnectHookTests {
         }
     }
 
-    @Test func itRunsBeforeAnyLinkOfEachGeneration() async throws {
+    @Test func theHookRunsBeforeAnyLinkOfEachGeneration() async throws {
         let generations = Mutex<[Int]>([])
         try await withClient { configuration in
             configuration.onConnect = { connection, generation in
@@ -45,7 +45,7 @@ struct ClientConnectHookTests {
         }
     }
 
-    @Test func aFailureIsAnEventAndIsTriedAgain() async throws {
+    @Test func aFailureIsAnEventAndIsRetried() async throws {
         let calls = Mutex(0)
         try await withClient { configuration in
             configuration.onConnect = { _, generation in
@@ -79,8 +79,8 @@ struct ClientConnectHookTests {
         }
     }
 
-    /// The hook does not heed its cancellation.
-    @Test func itHasALimit() async throws {
+    /// The hook ignores its cancellation.
+    @Test func theHookHasALimit() async throws {
         let calls = Mutex(0)
         let release = Mutex<CheckedContinuation<Void, Never>?>(nil)
         defer { release.withLock { $0 }?.resume() }
@@ -104,7 +104,7 @@ struct ClientConnectHookTests {
         }
     }
 
-    @Test func aLossEndsIt() async throws {
+    @Test func aLossEndsTheHook() async throws {
         let calls = Mutex(0)
         try await withClient { configuration in
             configuration.onConnect = { _, _ in
@@ -125,7 +125,7 @@ struct ClientConnectHookTests {
         }
     }
 
-    @Test func aCloseEndsIt() async throws {
+    @Test func aCloseEndsTheHook() async throws {
         let ended = Mutex(false)
         let began = Mutex(false)
         try await withClient { configuration in

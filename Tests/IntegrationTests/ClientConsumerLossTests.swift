@@ -4,10 +4,10 @@ import QpidProton
 import Synchronization
 import Testing
 
-/// Consumers whose links are lost meanwhile.
+/// Consumers that lose their links while they handle messages.
 @Suite(.timeLimit(.minutes(3)))
 struct ClientConsumerLossTests {
-    @Test func handlersGoOnThroughALossAndConsumingToo() async throws {
+    @Test func handlersAndTheConsumerContinueThroughALoss() async throws {
         let log = HandlerLog()
         try await withConsumer {
             $0.concurrency = 2
@@ -27,7 +27,7 @@ struct ClientConsumerLossTests {
             #expect(log.all.last == "end of old")
             let error = try await failure(of: "the old message") { try await old.outcome() }
             #expect(error.fate == .inDoubt)
-            // Its place is free again: both handlers run.
+            // The message's place is free again, so both handlers run.
             try await waitUntil("credit") { peer.senders[1].credit >= 1 }
             #expect(try await peer.senders[1].send(AMQPMessage(body: "old2")) == .accepted)
             let result = await consumer.stop()
@@ -63,7 +63,7 @@ struct ClientConsumerLossTests {
         }
     }
 
-    @Test func manyLossesLeaveNothingBehind() async throws {
+    @Test func manyLossesLeaveNoMessageBehind() async throws {
         let handled = Mutex<[String: Int]>([:])
         try await withConsumer {
             $0.concurrency = 4
@@ -87,7 +87,7 @@ struct ClientConsumerLossTests {
                 }
                 let isLast = round == 12
                 if !isLast {
-                    // The first twelve links are cut at different moments of their work.
+                    // The first twelve links are cut at different stages of their work.
                     try await Task.sleep(for: .milliseconds(round))
                     proxy.end(round % 2 == 0 ? .cut : .reset, .toServer)
                     round += 1

@@ -4,7 +4,7 @@ import QpidProton
 import Synchronization
 import Testing
 
-/// How a consumer ends, in order and otherwise.
+/// The ends of a consumer, orderly and otherwise.
 @Suite(.timeLimit(.minutes(3)))
 struct ClientConsumerStopTests {
     @Test func aStopWaitsForHandlersAndReleasesTheRest() async throws {
@@ -22,7 +22,7 @@ struct ClientConsumerStopTests {
             }
             try await waitUntil("five messages") { sender.credit == 0 && log.all.count == 2 }
             let stopping = Task { await consumer.stop(within: .seconds(30)) }
-            // What was fetched ahead goes back at once, and the peer gets no further credit.
+            // Prefetched messages return at once, and the peer gets no further credit.
             for tracker in trackers[2..<5] { #expect(try await tracker.outcome() == .released) }
             #expect(trackers[0].result == nil && trackers[1].result == nil && trackers[5].result == nil)
             log.open("0")
@@ -49,7 +49,7 @@ struct ClientConsumerStopTests {
             case "finishes":
                 try? await log.pass("never")
             default:
-                // A handler that takes no notice.
+                // The handler ignores its cancellation.
                 await Task { try? await gate.pass("end") }.value
             }
         } _: { consumer, sender, _, _ in
@@ -72,7 +72,7 @@ struct ClientConsumerStopTests {
         }
     }
 
-    @Test func cancellationStopsInOrderAndReturnsTheNumbers() async throws {
+    @Test func cancellationStopsInOrderAndReturnsTheCounts() async throws {
         try await withClient { client, peer, _ in
             let log = HandlerLog()
             let consuming = Task {
@@ -93,7 +93,7 @@ struct ClientConsumerStopTests {
         }
     }
 
-    @Test func theCloseOfTheClientEndsTheConsumer() async throws {
+    @Test func aCloseOfTheClientEndsTheConsumer() async throws {
         try await withClient { client, peer, _ in
             let log = HandlerLog()
             let consuming = Task {
@@ -141,7 +141,7 @@ struct ClientConsumerStopTests {
             }
             #expect(error.condition == .invalidArgument)
         }
-        // A consumer that is stopped before its time does nothing.
+        // A consumer that was stopped before it ran does nothing.
         let consumer = AMQPConsumer(client, .init(source: "q")) { _ in }
         #expect(await consumer.stop().received == 0)
         try await consumer.run()
@@ -173,7 +173,7 @@ struct ClientConsumerStopTests {
             let result = try await within("the stop") { await consumer.stop(within: .seconds(2)) }
             let time = ContinuousClock.now - start
             #expect(time < .seconds(5), "\(time)")
-            // The decision may have been written, but no one knows whether it was read.
+            // The decision may have been written, but it is unknown whether the peer has read it.
             #expect(result.accepted == 1 && result.inProgress == 0)
             #expect(result.settlementsInDoubt + result.settlementsNotWritten == 1, "\(result)")
         }

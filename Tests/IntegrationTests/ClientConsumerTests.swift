@@ -4,10 +4,10 @@ import QpidProton
 import Synchronization
 import Testing
 
-/// Consumers of a client, over sockets: what their handlers do, and what the peer sees of it.
+/// Consumers of a client over sockets: the results of their handlers, and the resulting outcomes at the peer.
 @Suite(.timeLimit(.minutes(3)))
 struct ClientConsumerTests {
-    @Test func aReturnAcceptsAndAnErrorGivesBackAndThenRejects() async throws {
+    @Test func aReturnAcceptsAndErrorsReturnTheMessageUntilItIsRejected() async throws {
         try await withConsumer { delivery in
             if try delivery.text != "good" { throw HandlerFailure() }
         } _: { consumer, sender, _, _ in
@@ -34,7 +34,7 @@ struct ClientConsumerTests {
     }
 
     @Test(arguments: [true, false])
-    func theConsumerCountsWhereThePeerDoesNot(_ hasID: Bool) async throws {
+    func theConsumerCountsAttemptsIfThePeerDoesNot(_ hasID: Bool) async throws {
         let attempts = Mutex<[Int]>([])
         try await withConsumer { delivery in
             attempts.withLock { $0.append(delivery.attempt) }
@@ -50,13 +50,13 @@ struct ClientConsumerTests {
                 return #expect(Bool(false))
             }
             #expect(error.condition == reason.condition && error.detail == reason.detail)
-            // Another one with that content begins anew.
+            // Another message with the same content starts a new count.
             #expect(try await sender.send(message) == .modified(AMQPModified(deliveryFailed: true)))
             #expect(attempts.withLock { $0 } == [1, 2, 3, 1])
         }
     }
 
-    @Test func noMoreHandlersRunAndNoMoreMessagesComeThanAsked() async throws {
+    @Test func handlersAndPrefetchedMessagesStayWithinTheirLimits() async throws {
         let log = HandlerLog()
         let running = Mutex((now: 0, most: 0))
         try await withConsumer {
@@ -74,7 +74,7 @@ struct ClientConsumerTests {
                 try await sender.enqueue(AMQPMessage(body: "\($0)"))
             }
             try await waitUntil("four handlers") { running.withLock { $0.now } == 4 }
-            // The peer holds the others: handlers that take long fetch nothing ahead.
+            // The peer keeps the other messages, because slow handlers prefetch nothing.
             #expect(sender.credit == 0 && consumer.result.received == 4)
             log.open("all")
             for tracker in trackers { #expect(try await tracker.outcome() == .accepted) }
@@ -84,7 +84,7 @@ struct ClientConsumerTests {
         }
     }
 
-    @Test func theHandlerMayDecideItself() async throws {
+    @Test func aHandlerCanSettleItsMessage() async throws {
         try await withConsumer { delivery in
             switch try delivery.text {
             case "accept": delivery.accept()
@@ -148,7 +148,7 @@ struct ClientConsumerTests {
             let message = try delivery.decodeMessage()
             let name = "\(message.properties.groupID ?? "")\(message.bodyString ?? "")"
             log.add("\(name).\(delivery.attempt)")
-            // The first message of a fails for good, the second of b once.
+            // The first message of a fails on every attempt, and the second message of b fails once.
             if name == "a0" || name == "b1" && delivery.attempt == 1 { throw HandlerFailure() }
         } _: { consumer, sender, _, _ in
             var trackers: [AMQPTracker] = []
@@ -173,7 +173,7 @@ struct ClientConsumerTests {
     }
 
     @Test(arguments: [ProtonExample.broker, .cppBroker])
-    func aBrokerThatIsNotOursWorksToo(_ broker: ProtonExample) async throws {
+    func foreignBrokersWork(_ broker: ProtonExample) async throws {
         try await broker.withBroker { _, port in
             try await AMQPClient.withClient(url: "amqp://127.0.0.1:\(port)") { client in
                 let sender = try await client.sender(to: "jobs")
@@ -193,7 +193,7 @@ struct ClientConsumerTests {
         }
     }
 
-    @Test func poisonousMessagesStopNothingElse() async throws {
+    @Test func poisonousMessagesDoNotStopOthers() async throws {
         try await withConsumer {
             $0.concurrency = 2
             $0.timeout = .milliseconds(20)

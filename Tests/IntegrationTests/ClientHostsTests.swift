@@ -4,7 +4,7 @@ import QpidProton
 import Synchronization
 import Testing
 
-/// Hosts that a peer names.
+/// Hosts that a peer announces.
 @Suite(.timeLimit(.minutes(3)))
 struct ClientHostsTests {
     private static func place(_ port: Int) -> AMQPMap {
@@ -20,7 +20,7 @@ struct ClientHostsTests {
         return configuration
     }
 
-    /// Two peers, of which the first names the other.
+    /// Runs `body` with two peers, of which the first announces the other.
     private static func withPeers(
         _ policy: AMQPClient.AnnouncedHosts,
         password: String = "",
@@ -39,7 +39,7 @@ struct ClientHostsTests {
 
     private static let forced = AMQPError(scope: .connection, condition: .connectionForced)
 
-    @Test func aNamedHostTakesItsTurn() async throws {
+    @Test func anAnnouncedHostIsUsedInTurn() async throws {
         try await Self.withPeers(.add) { client, first, other in
             let sender = try await client.sender(to: "q")
             try await sender.send(AMQPMessage(body: "a"))
@@ -52,7 +52,7 @@ struct ClientHostsTests {
         }
     }
 
-    @Test func itIsNotUsedByDefault() async throws {
+    @Test func anAnnouncedHostIsNotUsedByDefault() async throws {
         try await Self.withPeers(AMQPClient.Recovery().announcedHosts) { client, first, other in
             let sender = try await client.sender(to: "q")
             for round in 0..<3 {
@@ -65,7 +65,7 @@ struct ClientHostsTests {
         }
     }
 
-    @Test func noPasswordGoesToItWithoutTLS() async throws {
+    @Test func noPasswordIsSentToAnAnnouncedPlainHost() async throws {
         try await Self.withPeers(.replace, password: "user:secret@") { client, first, other in
             let sender = try await client.sender(to: "q")
             try await sender.send(AMQPMessage(body: "a"))

@@ -5,12 +5,12 @@ import QpidProton
 import Synchronization
 import Testing
 
-/// How a client connects, comes back, is seen, and ends.
+/// The life of a client: it connects, reconnects, exposes its state, and ends.
 @Suite(.timeLimit(.minutes(3)))
 struct ClientLifecycleTests {
     // MARK: Connecting
 
-    @Test func theFirstConnectionIsTriedAgainUntilThePeerIsThere() async throws {
+    @Test func theFirstConnectionIsRetriedUntilThePeerListens() async throws {
         var socket: RawSocket? = try RawSocket()
         let port = try #require(socket?.port)
         let client = AMQPClient.impatient(["amqp://127.0.0.1:\(port)"])
@@ -93,7 +93,7 @@ struct ClientLifecycleTests {
         }
     }
 
-    @Test func credentialsAreAskedForAtEachAttempt() async throws {
+    @Test func credentialsAreRequestedForEachAttempt() async throws {
         var listening = AMQPListener.Configuration()
         let password = Mutex("first")
         listening.sasl = AMQPServerSASL { _, given in password.withLock { $0 == given } }
@@ -117,12 +117,12 @@ struct ClientLifecycleTests {
         }
     }
 
-    @Test func aRefusedLoginIsRepeatedWithNewCredentialsAlone() async throws {
+    @Test func aRefusedLoginIsRepeatedOnlyWithNewCredentials() async throws {
         var listening = AMQPListener.Configuration()
         listening.sasl = AMQPServerSASL { _, given in given == "4" }
         try await ClientPeer.with(listening) { peer in
             let asked = Mutex(0)
-            // Each time another password, until the fourth is right.
+            // Each attempt uses another password, and only the fourth one is correct.
             let client = AMQPClient.impatient([peer.url]) { configuration in
                 configuration.credentials = {
                     let number = asked.withLock { asked in
@@ -226,7 +226,7 @@ struct ClientLifecycleTests {
 
     // MARK: Closing
 
-    @Test func aCloseSendsWhatWasAccepted() async throws {
+    @Test func aCloseSendsAcceptedMessages() async throws {
         try await withClient { client, peer, _ in
             let sender = try await client.sender(to: "q")
             var trackers: [AMQPClient.Tracker] = []
@@ -237,12 +237,12 @@ struct ClientLifecycleTests {
             #expect(client.state == .closed(nil))
             let late = try await failure(of: "a late message") { try await sender.send(AMQPMessage(body: "late")) }
             #expect(late.condition == .closed && late.fate == .notSent)
-            // The same result again.
+            // A second close returns the same result.
             #expect(await client.close().isComplete)
         }
     }
 
-    @Test func aCloseReturnsWhatThePeerDoesNotSettle() async throws {
+    @Test func aCloseReturnsUnsettledMessages() async throws {
         try await withClient { client, peer, _ in
             let sender = try await client.sender(to: "q")
             peer.settle(false)
@@ -277,7 +277,7 @@ struct ClientLifecycleTests {
         }
     }
 
-    @Test func aCloseEndsAnAttemptThatHangs() async throws {
+    @Test func aCloseEndsAHangingAttempt() async throws {
         let silent = try RawSocket()
         silent.listen(backlog: 8)
         let client = AMQPClient.impatient(["amqp://127.0.0.1:\(silent.port)"])
@@ -307,7 +307,7 @@ struct ClientLifecycleTests {
         }
     }
 
-    @Test func aSenderThatIsReleasedStillSends() async throws {
+    @Test func aReleasedSenderStillSends() async throws {
         try await withClient { client, peer, proxy in
             var sender: AMQPClient.Sender? = try await client.sender(to: "q")
             proxy.beginOutage()
@@ -320,7 +320,7 @@ struct ClientLifecycleTests {
         }
     }
 
-    @Test func aClientThatIsReleasedCloses() async throws {
+    @Test func aReleasedClientCloses() async throws {
         try await ClientPeer.with { peer in
             var client: AMQPClient? = AMQPClient(url: peer.url)
             try await client?.connect()

@@ -5,10 +5,10 @@ import QpidProton
 import Synchronization
 import Testing
 
-/// Many losses in a row, with the ids of all messages as the oracle.
+/// Many consecutive losses, checked with the ids of all messages.
 @Suite(.timeLimit(.minutes(10)))
 struct ClientLossTests {
-    /// A run, and the line that makes it again.
+    /// A run: its seed and number of messages reproduce it.
     struct Run: Sendable, CustomStringConvertible {
         let seed: UInt64
         let messages: Int
@@ -32,7 +32,7 @@ struct ClientLossTests {
             var senders: [AMQPClient.Sender] = []
             for address in ["a", "b"] {
                 var configuration = AMQPClient.Sender.Configuration(target: AMQPTarget(address: address))
-                // The same message is often the first: here none is given up.
+                // The same message is often first in doubt, and no message may be given up here.
                 configuration.poisonLimit = 1_000
                 senders.append(try await client.sender(configuration))
             }
@@ -46,7 +46,7 @@ struct ClientLossTests {
                     case 0: proxy.end(.cut, direction)
                     case 1: proxy.end(.halfClose, direction)
                     case 2:
-                        // Silence for a moment, and then the end.
+                        // The line is silent for a moment, and then cut.
                         proxy.end(.blackHole, direction)
                         try? await Task.sleep(for: .milliseconds(Int.random(in: 1...10, using: &random)))
                         proxy.end(.cut, direction == .toServer ? .toClient : .toServer)
@@ -98,7 +98,7 @@ struct ClientLossTests {
         return account
     }
 
-    /// Compares the fates with what arrived. Returns how many arrived twice.
+    /// Compares the fates with the arrivals. Returns the number of messages that arrived twice.
     private static func check(_ account: Account, _ ids: [String], _ run: String) -> Int {
         var counts: [Int: Int] = [:]
         var lastFirst = -1
@@ -130,7 +130,7 @@ struct ClientLossTests {
     }
 }
 
-/// SplitMix64: the same values for the same seed.
+/// The SplitMix64 generator, which returns the same values for the same seed.
 private struct SplitMix: RandomNumberGenerator {
     private var state: UInt64
 

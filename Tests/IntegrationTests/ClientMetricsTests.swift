@@ -4,7 +4,7 @@ import MetricsTestKit
 import QpidProton
 import Testing
 
-/// What a client and its consumers report to swift-metrics.
+/// The metrics that a client and its consumers report to swift-metrics.
 @Suite(.timeLimit(.minutes(3)))
 struct ClientMetricsTests {
     private static func settings(_ metrics: TestMetrics) -> AMQPMetrics {
@@ -41,7 +41,7 @@ struct ClientMetricsTests {
             try await waitUntil("the time") { metrics.timers.contains { $0.label == "shop.amqp.client.down" } }
             let down = try #require(metrics.timers.first { $0.label == "shop.amqp.client.down" })
             #expect(down.values.count == 1 && down.values[0] > 0)
-            // A link alone.
+            // This loss ends only the link.
             peer.settle(false)
             _ = try await sender.enqueue(AMQPMessage(body: "3"))
             try await waitUntil("the message") { peer.ids.count == 7 }

@@ -4,10 +4,10 @@ import QpidProton
 import Synchronization
 import Testing
 
-/// Receivers of a client, while their connections and links are lost.
+/// Receivers of a client while their connections and links are lost.
 @Suite(.timeLimit(.minutes(3)))
 struct ClientReceiverTests {
-    @Test func theLoopGoesOnAfterLosses() async throws {
+    @Test func aLoopContinuesAfterLosses() async throws {
         try await withClient { client, peer, proxy in
             let receiver = try await client.receiver(from: "q")
             let received = Mutex<[String]>([])
@@ -39,7 +39,7 @@ struct ClientReceiverTests {
             let old = try #require(try await receiver.next())
             proxy.end(.cut, .toServer)
             try await waitUntil("the next link") { peer.senders.count == 2 && client.health.isReady }
-            // The delivery-id of the old message is in use again on the new connection.
+            // The new connection reuses the delivery-id of the old message.
             let second = try await peer.senders[1].enqueue(AMQPMessage(body: "second"))
             let new = try #require(try await receiver.next())
             #expect(old.accept() == .stale && old.reject() == .stale && [old].releaseAll() == .stale)
@@ -105,7 +105,7 @@ struct ClientReceiverTests {
             }
             tasks[2].cancel()
             _ = try await failure(of: "the cancelled task") { [task = tasks[2]] in try await task.value }
-            // Tasks that come later wait behind them.
+            // Later tasks wait behind them.
             let late = Task.immediate { try await receiver.next()?.decodeMessage().bodyString }
             let sender = try #require(peer.senders.last)
             for id in 0..<8 { _ = try await sender.enqueue(AMQPMessage(body: "\(id)")) }
@@ -115,7 +115,7 @@ struct ClientReceiverTests {
         }
     }
 
-    @Test func aTimeoutGoesOnThroughALoss() async throws {
+    @Test func aTimeoutContinuesThroughALoss() async throws {
         try await withClient { client, peer, proxy in
             let receiver = try await client.receiver(from: "q")
             try await waitUntil("the link") { peer.senders.count == 1 }
@@ -127,7 +127,7 @@ struct ClientReceiverTests {
             #expect(try await within("the answer", { try await waiting.value }) == nil)
             let time = ContinuousClock.now - start
             #expect(time >= .seconds(3) && time < .seconds(20), "\(time)")
-            // And a message that comes in time is received.
+            // A message that arrives before the timeout is received.
             let second = Task { try await receiver.receive(timeout: .seconds(30)) }
             try await Task.sleep(for: .milliseconds(20))
             proxy.end(.cut, .toServer)
@@ -137,7 +137,7 @@ struct ClientReceiverTests {
         }
     }
 
-    @Test func aTimeoutDuringAnOutageSaysSo() async throws {
+    @Test func aTimeoutDuringAnOutageNamesTheOutage() async throws {
         try await withClient { client, peer, proxy in
             let receiver = try await client.receiver(from: "q")
             proxy.beginOutage()
@@ -163,7 +163,7 @@ struct ClientReceiverTests {
         }
     }
 
-    @Test func creditGrantedByHandIsGrantedAgain() async throws {
+    @Test func manuallyGrantedCreditIsGrantedAgain() async throws {
         try await withClient { client, peer, proxy in
             let receiver = try await client.receiver(.init(source: "q", window: .manual))
             try await waitUntil("the link") { peer.senders.count == 1 }
@@ -176,7 +176,7 @@ struct ClientReceiverTests {
         }
     }
 
-    @Test func aRateThatWasSetHoldsOnTheNextLink() async throws {
+    @Test func aRateLimitAppliesToTheNextLink() async throws {
         try await withClient { client, peer, proxy in
             let receiver = try await client.receiver(from: "q")
             try receiver.setRateLimit(.init(messagesPerSecond: 20, burst: .milliseconds(50)))

@@ -4,10 +4,10 @@ import QpidProton
 import Synchronization
 import Testing
 
-/// The order in which a client restores what a new connection needs.
+/// The order in which a client restores a new connection.
 @Suite(.timeLimit(.minutes(3)))
 struct ClientRestoreTests {
-    /// A client with a message in doubt, whose next connection gives its sender no credit.
+    /// Runs `body` with a client that has a message in doubt, and whose next connection gives its sender no credit.
     private func withReplay(
         _ body: (AMQPClient.Sender, AMQPClient.Receiver, ClientPeer, AMQPClient) async throws -> Void
     ) async throws {
@@ -28,7 +28,7 @@ struct ClientRestoreTests {
     @Test func receiversGetTheirCreditAfterTheReplay() async throws {
         let start = ContinuousClock.now
         try await withReplay { sender, receiver, peer, client in
-            // The client waits for a second at most.
+            // The client withholds the credit for one second at most.
             let credit = peer.senders[1].credit
             #expect(credit == 0 || ContinuousClock.now - start > .milliseconds(900))
             peer.receivers[1].grant(credit: 10)
@@ -41,7 +41,7 @@ struct ClientRestoreTests {
         }
     }
 
-    @Test func aPeerThatTakesNoMessageStillGetsCredit() async throws {
+    @Test func aPeerThatGrantsNoCreditStillGetsCredit() async throws {
         try await withReplay { sender, receiver, peer, client in
             try await waitUntil("the credit") { peer.senders[1].credit > 0 }
             #expect(peer.ids == ["m"])
@@ -56,7 +56,7 @@ struct ClientRestoreTests {
         try await withReplay { sender, receiver, peer, client in
             do {
                 _ = try await receiver.receive(timeout: .milliseconds(10))
-                // The credit was there already, and the peer had nothing.
+                // The receiver already had its credit, and the peer had no message.
                 #expect(ContinuousClock.now - start > .milliseconds(900))
             } catch {
                 #expect((error as? AMQPError)?.condition == .timeout, "\(error)")

@@ -32,7 +32,7 @@ struct ClientSenderLimitTests {
         }
     }
 
-    @Test func anOutageFillsTheReplayLimitAndNoMore() async throws {
+    @Test func anOutageFillsTheReplayLimitButNotMore() async throws {
         try await withClient { client, peer, proxy in
             var configuration = AMQPClient.Sender.Configuration(target: "q")
             configuration.replayLimit = .kibibytes(64)
@@ -48,7 +48,7 @@ struct ClientSenderLimitTests {
             )
             #expect(full.detail.contains("64 KiB") && full.detail.contains("link is lost"))
             #expect(sender.unsettledBytes <= .kibibytes(64) && sender.unsettledBytes >= .kibibytes(62))
-            // Tasks without end wait, in their order.
+            // Many tasks wait, in order.
             let waiting = Task { () -> [AMQPClient.Tracker] in
                 var trackers: [AMQPClient.Tracker] = []
                 for id in 0..<100 { trackers.append(try await sender.enqueue(AMQPMessage(body: "\(id)"))) }
@@ -63,7 +63,7 @@ struct ClientSenderLimitTests {
     }
 
     @Test(arguments: [AMQPOverflow.fail, .dropNewest, .dropOldest])
-    func theOverflowPolicyHoldsDuringAnOutage(_ overflow: AMQPOverflow) async throws {
+    func theOverflowPolicyAppliesDuringAnOutage(_ overflow: AMQPOverflow) async throws {
         try await withClient { client, peer, proxy in
             var configuration = AMQPClient.Sender.Configuration(target: "q")
             configuration.replayLimit = .bytes(3 * (256 + 20))
@@ -114,7 +114,7 @@ struct ClientSenderLimitTests {
         }
     }
 
-    @Test func aTimeoutOfASendGoesOnDuringAnOutage() async throws {
+    @Test func aTimeoutOfASendContinuesDuringAnOutage() async throws {
         try await withClient { client, peer, proxy in
             let sender = try await client.sender(to: "q")
             peer.settle(false)

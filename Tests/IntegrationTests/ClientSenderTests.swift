@@ -4,7 +4,7 @@ import NIOCore
 import QpidProton
 import Testing
 
-/// Senders of a client, while their connections, sessions and links are lost.
+/// Senders of a client while their connections, sessions and links are lost.
 @Suite(.timeLimit(.minutes(3)))
 struct ClientSenderTests {
     @Test func aMessageIsSentAndSettled() async throws {
@@ -17,7 +17,7 @@ struct ClientSenderTests {
         }
     }
 
-    /// A probe that asks after a call has returned gets the answer of the call.
+    /// A readiness probe that runs after a call has returned sees the result of that call.
     @Test func theClientIsReadyWhenALinkIsOpen() async throws {
         try await withClient { client, _, _ in
             for round in 0..<100 {
@@ -31,19 +31,19 @@ struct ClientSenderTests {
         }
     }
 
-    @Test func sendingGoesOnAfterALoss() async throws {
+    @Test func sendingContinuesAfterALoss() async throws {
         try await withClient { client, peer, proxy in
             let sender = try await client.sender(to: "q")
             try await sender.send(AMQPMessage(body: "before"))
             proxy.end(.reset, .toServer)
             let tracker = try await sender.enqueue(AMQPMessage(body: "after"))
             #expect(try await tracker.outcome() == .accepted)
-            // It may have left before the reset was noticed.
+            // The message may have left before the client noticed the reset.
             #expect(peer.ids == ["before"] + Array(repeating: "after", count: peer.ids.count - 1))
             #expect(peer.ids.count == 2 || tracker.attempts > 1)
             try await waitUntil("the recovery") { client.health.isReady }
             #expect(client.state == .open(generation: 2) && peer.connections.count == 2)
-            // The links of one sender have one name.
+            // All links of one sender have the same name.
             #expect(Set(peer.receivers.map(\.name)) == [sender.name])
         }
     }
@@ -64,7 +64,7 @@ struct ClientSenderTests {
         }
     }
 
-    @Test func aReplayIsMarkedOnTheWireByChoice() async throws {
+    @Test func aReplayIsAnnotatedIfConfigured() async throws {
         try await withClient { client, peer, proxy in
             var configuration = AMQPClient.Sender.Configuration(target: "q")
             configuration.marksReplays = true
@@ -102,7 +102,7 @@ struct ClientSenderTests {
         }
     }
 
-    @Test func aPoisonousMessageFailsAndTheRestGoesOn() async throws {
+    @Test func aPoisonousMessageFailsAndTheOthersContinue() async throws {
         try await withClient { client, peer, proxy in
             let sender = try await client.sender(to: "q")
             peer.settle(false)
@@ -122,7 +122,7 @@ struct ClientSenderTests {
 
     // MARK: Scopes
 
-    @Test func aDetachedLinkIsAttachedAgainAlone() async throws {
+    @Test func onlyADetachedLinkIsAttachedAgain() async throws {
         try await withClient { client, peer, _ in
             let (one, other) = (try await client.sender(to: "one"), try await client.sender(to: "other"))
             let (link, session) = (try #require(other.link), try #require(one.link?.session))
@@ -136,7 +136,7 @@ struct ClientSenderTests {
         }
     }
 
-    @Test func anEndedSessionLosesItsLinkAlone() async throws {
+    @Test func anEndedSessionLosesOnlyItsLink() async throws {
         try await withClient { client, peer, _ in
             let (one, other) = (try await client.sender(to: "one"), try await client.sender(to: "other"))
             let link = try #require(other.link)
@@ -159,7 +159,7 @@ struct ClientSenderTests {
         }
     }
 
-    @Test func aLinkThatIsRefusedAfterALossFailsWithItsMessages() async throws {
+    @Test func aLinkRefusedAfterALossFailsWithItsMessages() async throws {
         try await withClient { client, peer, proxy in
             let (gone, other) = (try await client.sender(to: "gone"), try await client.sender(to: "other"))
             proxy.beginOutage()

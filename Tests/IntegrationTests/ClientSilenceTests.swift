@@ -7,17 +7,17 @@ import Testing
 /// Peers that fall silent, in one direction or both.
 @Suite(.timeLimit(.minutes(3)))
 struct ClientSilenceTests {
-    /// The client's default where tests may take long.
+    /// The client's default with the long tests, otherwise one second.
     private static let idle: Duration =
         ProcessInfo.processInfo.environment["QPID_PROTON_LONG_TESTS"] == nil ? .seconds(1) : .seconds(15)
     private static let listening: AMQPListener.Configuration = {
         var configuration = AMQPListener.Configuration()
-        // The end of a connection that reaches no one is not waited for.
+        // The listener does not wait for the end of a connection whose peer is unreachable.
         configuration.connection.operationTimeout = .seconds(1)
         return configuration
     }()
 
-    /// Sends a message, and returns how long its outcome took: within 20 s it was sent again on another connection.
+    /// Sends a message, and returns how long its outcome took. Within 20 s it must be sent again on another connection.
     private static func send(_ sender: AMQPClient.Sender, _ body: String = "m") async throws -> Duration {
         let start = ContinuousClock.now
         let outcome = try await within("the message", limit: .seconds(20)) {
@@ -27,9 +27,10 @@ struct ClientSilenceTests {
         return ContinuousClock.now - start
     }
 
-    /// Drops the packets above 200 bytes that reach the sockets which a listener of this process has accepted.
+    /// Drops packets above 200 bytes that reach the sockets which a listener of this process has accepted.
     private static func dropLargePackets(port: Int) -> Int {
-        // A BPF program of four instructions: load the length; if it is above 200, keep nothing, else all of it.
+        // A BPF program of four instructions loads the packet's length. Above 200 bytes it keeps nothing, otherwise
+        // everything.
         var program: [UInt64] = [0x80, 200 << 32 | 1 << 24 | 0x25, 0x06, 0xffff_ffff << 32 | 0x06]
         var count = 0
         for descriptor in Int32(3)..<4_096 where Self.port(descriptor, getsockname) == port {
@@ -56,7 +57,8 @@ struct ClientSilenceTests {
         return Int(UInt16(bigEndian: address.sin_port))
     }
 
-    /// A path drops large packets, as with a wrong MTU: the peer's frames arrive, and no idle timeout notices.
+    /// The path drops large packets, as with a wrong MTU. The peer's frames still arrive, so no idle timeout detects
+    /// the loss.
     @Test func aPathThatDropsLargePacketsIsALoss() async throws {
         try await ClientPeer.with(Self.listening) { peer in
             let client = AMQPClient.impatient([peer.url]) { $0.connection.idleTimeout = Self.idle }
@@ -92,7 +94,7 @@ struct ClientSilenceTests {
             $0.connection.idleTimeout = .seconds(2)
         } _: { client, peer, proxy in
             let sender = try await client.sender(to: "q")
-            // Its own frames go on.
+            // The peer's own frames continue.
             proxy.set(.with { $0.bytesPerSecond = 1 }, .toServer)
             let body = String(repeating: "x", count: 65_536)
             for _ in 0..<120 { _ = try await sender.enqueue(AMQPMessage(body: body)) }

@@ -16,11 +16,11 @@ struct ClientStreamTests {
         }
     }
 
-    /// The offsets at which the links of a receiver began.
+    /// Returns the source filters of each link of a receiver.
     private static func filters(_ peer: ClientPeer) -> [[AMQPFilter]] { peer.senders.map(\.remoteSource.filters) }
 
     @Test(arguments: [true, false])
-    func itGoesOnBehindTheLastSettledMessage(_ isNamed: Bool) async throws {
+    func aReceiverContinuesAfterTheLastSettledMessage(_ isNamed: Bool) async throws {
         try await withClient { client, peer, proxy in
             let filters: [AMQPFilter] = isNamed ? [.streamOffset(.first), .selector("a = 1")] : []
             let receiver = try await client.receiver(.init(source: AMQPSource(address: "s", filters: filters)))
@@ -30,7 +30,7 @@ struct ClientStreamTests {
             let held = try #require(try await receiver.next())
             proxy.end(.cut, .toServer)
             try await waitUntil("the next link") { peer.senders.count == 2 && client.health.isReady }
-            // What was taken and not settled comes again, and a decision about it comes too late.
+            // A received but unsettled message arrives again, and a decision about it is too late.
             let expected = filters.filter { $0 != .streamOffset(.first) } + [.streamOffset(.offset(13))]
             #expect(Self.filters(peer)[1] == expected)
             #expect(held.accept() == .stale)
@@ -38,7 +38,7 @@ struct ClientStreamTests {
             let batch = try await receiver.nextBatch(max: 2)
             let rest = batch.count == 2 ? [] : try await receiver.nextBatch(max: 1)
             (batch + rest).last?.accept(includingEarlier: true)
-            // No message since.
+            // No message has arrived since.
             for round in 2...3 {
                 proxy.end(.cut, .toServer)
                 try await waitUntil("link \(round)") { peer.senders.count == round + 1 && client.health.isReady }
@@ -47,8 +47,8 @@ struct ClientStreamTests {
         }
     }
 
-    /// What the sender has settled is done when it is taken, also from a lost link.
-    @Test func settledMessagesDoNotComeAgain() async throws {
+    /// A message that the sender has settled is done once a task receives it, even from a lost link.
+    @Test func settledMessagesDoNotArriveAgain() async throws {
         try await withClient { client, peer, proxy in
             let receiver = try await client.receiver(
                 .init(source: AMQPSource(address: "s", filters: [.streamOffset(.first)]))

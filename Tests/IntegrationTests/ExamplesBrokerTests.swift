@@ -4,16 +4,16 @@ import Foundation
 import QpidProton
 import Testing
 
-/// The broker's promises.
+/// The guarantees of the broker.
 @Suite(.serialized, .timeLimit(.minutes(5)))
 struct ExamplesBrokerTests {
-    @Test func aKilledConsumersMessagesComeBackInOrder() async throws {
+    @Test func aKilledConsumersMessagesReturnInOrder() async throws {
         try await withBroker { broker, url in
             try await withFolder { folder in
                 let count = 2_000
                 let options = ["--count", "\(count)", "--size", "1000"]
                 try await ExampleProcess("sender", ["\(url)/q"] + options).succeed()
-                // It must wait when its stdout is full: it cannot have taken all when it is killed.
+                // The full stdout blocks the receiver, so that it cannot have received everything when it is killed.
                 let killed = try ExampleProcess("receiver", ["\(url)/q", "--output", "-"], outputLimit: 100_000)
                 _ = try await lookUntil("the receiver has written") {
                     killed.output.utf8.count >= 100_000 ? true : nil
@@ -26,7 +26,7 @@ struct ExamplesBrokerTests {
                 let first = Self.numbers(killed.output)
                 let second = try Self.numbers(String(contentsOf: file, encoding: .utf8))
                 #expect(first.prefix(100) == ArraySlice(1...100))
-                // What was not accepted comes again, in order, and nothing is missing.
+                // The messages that were not accepted arrive again in order, and none is missing.
                 let start = try #require(second.first)
                 #expect(second == Array(start...count))
                 #expect(start <= (first.last ?? 0) + 1 + 256)
@@ -45,7 +45,7 @@ struct ExamplesBrokerTests {
         text.split(separator: "\n").compactMap { line in line.utf8.count == 1_000 ? Int(line.prefix(20)) : nil }
     }
 
-    @Test func aFullQueueHoldsItsSendersBackAndNoOther() async throws {
+    @Test func aFullQueueBlocksOnlyItsOwnSenders() async throws {
         try await withBroker(["--max-queue-bytes", "100000"]) { broker, url in
             let load = ["--count", "1000", "--size", "1000", "--json"]
             let held = try ExampleProcess("sender", ["\(url)/full"] + load)
@@ -94,7 +94,7 @@ struct ExamplesBrokerTests {
         }
     }
 
-    @Test func whereToListenIsNeverIgnored() async throws {
+    @Test func unusablePartsOfTheListenURLAreRefused() async throws {
         let calls = [
             ("amqps://127.0.0.1:0", "--tls-cert"), ("amqp://ann:pw@127.0.0.1:0", "--users"),
             ("amqp://ann@127.0.0.1:0", "--users"), ("127.0.0.1:0/q", "address"), ("127.0.0.1:99999", "65535"),
@@ -142,7 +142,7 @@ struct ExamplesBrokerTests {
     }
 
     @Test func namesAreComparedByTheirBytes() async throws {
-        // The same text for a reader, and for Swift: composed and decomposed.
+        // The composed and the decomposed text look the same to a reader, and are equal in Swift.
         let (composed, decomposed) = ("caf\u{E9}", "cafe\u{301}")
         try await withBroker { broker, url in
             try await AMQPConnection.withConnection(to: url) { connection in
@@ -151,7 +151,7 @@ struct ExamplesBrokerTests {
                 let other = try await session.openReceiver(from: decomposed)
                 for (index, address) in [composed, decomposed].enumerated() {
                     var configuration = AMQPSender.Configuration(target: AMQPTarget(address: address))
-                    // Two links of one session, and not one link twice.
+                    // The session has two links, not the same link twice.
                     configuration.name = index == 0 ? composed : decomposed
                     let sender = try await session.openSender(configuration)
                     #expect(try await sender.send(AMQPMessage(body: "to \(index)")) == .accepted)
@@ -187,7 +187,7 @@ struct ExamplesBrokerTests {
         }
     }
 
-    @Test func outcomesAreDone() async throws {
+    @Test func theBrokerAppliesEveryOutcome() async throws {
         try await withBroker { _, url in
             try await ExampleProcess("sender", ["\(url)/q", "--count", "4"]).succeed()
             try await AMQPConnection.withConnection(to: url) { connection in
@@ -195,7 +195,7 @@ struct ExamplesBrokerTests {
                 let receiver = try await session.openReceiver(from: "q")
                 var deliveries: [AMQPDelivery] = []
                 for _ in 0..<4 { deliveries.append(try #require(try await receiver.next())) }
-                // The first is kept while the others are decided.
+                // The first message stays undecided while the others are decided.
                 deliveries[1].release()
                 let released = try #require(try await receiver.next())
                 #expect(try released.decodeMessage().properties.messageID == 2)
@@ -210,7 +210,7 @@ struct ExamplesBrokerTests {
                 failed.modify(AMQPModified(deliveryFailed: true))
                 let again = try #require(try await receiver.next())
                 #expect(try again.decodeMessage().header.deliveryCount == 2)
-                // Not here: it goes to another consumer only.
+                // The message is undeliverable here, so it goes to another consumer.
                 deliveries[3].modify(AMQPModified(undeliverableHere: true))
                 let other = try await session.openReceiver(from: "q")
                 let moved = try #require(try await other.next())
@@ -229,7 +229,7 @@ struct ExamplesBrokerTests {
                 var receivers: [AMQPReceiver] = []
                 for _ in 0..<3 { receivers.append(try await session.openReceiver(from: "q", window: .messages(10))) }
                 let sender = try await session.openSender(to: "q")
-                // Every receiver's credit has come to the broker once a message has come from there.
+                // The broker has every receiver's credit once each receiver has had a message.
                 var isReady = Array(repeating: false, count: 3)
                 var onTheirWay = 0
                 _ = try await lookUntil("every receiver has had a message, and none has one that would take its turn") {
@@ -288,7 +288,7 @@ struct ExamplesBrokerTests {
         }
     }
 
-    @Test func theEndOfTheBrokerIsAFailure() async throws {
+    @Test func theReceiverFailsWhenTheBrokerEnds() async throws {
         let broker = try ExampleProcess("broker", ["--listen", "127.0.0.1:0"])
         try await withFolder { folder in
             let file = folder.appendingPathComponent("received")
@@ -308,7 +308,7 @@ struct ExamplesBrokerTests {
         }
     }
 
-    @Test func payloadsAreRelayedAsTheyCame() async throws {
+    @Test func payloadsAreRelayedUnchanged() async throws {
         try await withBroker { _, url in
             try await AMQPConnection.withConnection(to: url) { connection in
                 let session = try await connection.openSession()

@@ -6,7 +6,7 @@ import QpidProton
 import Synchronization
 import Testing
 
-/// Trees with files that cannot be sent, large files, and receivers that cannot write.
+/// Directory trees with files that cannot be sent, large files, and receivers that cannot write.
 @Suite(.serialized, .timeLimit(.minutes(5)))
 struct ExamplesDirectoryTests {
     private func withTree(_ body: (_ tree: URL, _ copy: URL) async throws -> Void) async throws {
@@ -15,7 +15,7 @@ struct ExamplesDirectoryTests {
             for directory in [tree, copy] {
                 try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
             }
-            // A user without rights must find the way.
+            // An unprivileged user must be able to reach the folder.
             #expect(chmod(folder.path, 0o755) == 0)
             try await body(tree, copy)
         }
@@ -26,7 +26,7 @@ struct ExamplesDirectoryTests {
         try Data(text.utf8).write(to: file)
     }
 
-    /// Makes a file that is all zeros and takes no room.
+    /// Creates a sparse file that reads as zeros.
     private func makeSparse(_ file: URL, _ size: Int) throws {
         try Data().write(to: file)
         try #require(truncate(file.path, off_t(size)) == 0)
@@ -43,7 +43,7 @@ struct ExamplesDirectoryTests {
             for name in ["a", "below/b", "z"] { try self.write(name, tree.appendingPathComponent(name)) }
             #expect(mkfifo(tree.appendingPathComponent("fifo\u{1B}[31m\n").path, 0o600) == 0)
             #expect(symlink("a", tree.appendingPathComponent("link").path) == 0)
-            // Latin-1.
+            // The name is in Latin-1.
             let name = Array("\(tree.path)/caf".utf8CString.dropLast()) + [CChar(bitPattern: 0xE9), 0]
             let descriptor = open(name, O_WRONLY | O_CREAT, 0o600)
             try #require(descriptor >= 0)
@@ -79,7 +79,7 @@ struct ExamplesDirectoryTests {
             #expect(chmod(tree.appendingPathComponent("secret").path, 0) == 0)
             #expect(chmod(tree.appendingPathComponent("locked").path, 0) == 0)
             defer { chmod(tree.appendingPathComponent("locked").path, 0o700) }
-            // Root reads everything.
+            // Root can read every file.
             let isRoot = geteuid() == 0
             guard !isRoot || access("/usr/bin/setpriv", X_OK) == 0 else { return }
             let drop = "setpriv --reuid 65534 --regid 65534 --clear-groups \"$0\" \"$@\""
@@ -132,7 +132,7 @@ struct ExamplesDirectoryTests {
     }
 
     @Test(arguments: [[], ["--reconnect"]])
-    func aFileLargerThanThePeerTakesIsNamedAndTheOthersFollow(_ options: [String]) async throws {
+    func aFileAboveThePeersLimitIsNamedAndTheOthersFollow(_ options: [String]) async throws {
         try await self.withTree { tree, _ in
             for name in ["a", "z"] { try self.write(name, tree.appendingPathComponent(name)) }
             try self.makeSparse(tree.appendingPathComponent("large"), 3 << 20)
@@ -173,7 +173,7 @@ struct ExamplesDirectoryTests {
                 let delivery = try #require(try await receiver.next())
                 var body = delivery.body.makeAsyncIterator()
                 #expect(try await body.next(isolation: nil) != nil)
-                // More than all buffers hold is still to be read.
+                // The unread part of the file exceeds all buffers.
                 #expect(truncate(file.path, 20 << 20) == 0)
                 let error = await #expect(throws: AMQPError.self) {
                     while try await body.next(isolation: nil) != nil {}
@@ -209,7 +209,7 @@ struct ExamplesDirectoryTests {
         }
     }
 
-    /// The sizes that the system states of them are wrong: 0, or a page.
+    /// The system reports wrong sizes for these files: 0, or one page.
     @Test func pseudoFilesAreSentWhole() async throws {
         let (folder, page) = ("/proc/sys/kernel/random", "/sys/kernel/mm/transparent_hugepage/enabled")
         guard FileManager.default.fileExists(atPath: folder + "/boot_id") else { return }
@@ -238,7 +238,7 @@ struct ExamplesDirectoryTests {
         return Array(bytes[..<read(descriptor, &bytes, bytes.count)])
     }
 
-    @Test func anInterruptCountsTheFileThatIsOnItsWay() async throws {
+    @Test func anInterruptCountsTheFileInFlight() async throws {
         try await self.withTree { tree, _ in
             for name in ["a", "b"] { try self.makeSparse(tree.appendingPathComponent(name), 1_500_000) }
             let second = Mutex<AMQPDelivery?>(nil)
@@ -285,7 +285,7 @@ struct ExamplesDirectoryTests {
 
     // MARK: Large files
 
-    @Test func aLargeFileTakesNoMemoryOnEitherSide() async throws {
+    @Test func aLargeFileNeedsLittleMemoryOnEitherSide() async throws {
         let size = 200 << 20
         try await self.withTree { tree, copy in
             try self.makeSparse(tree.appendingPathComponent("large"), size)
@@ -315,7 +315,7 @@ struct ExamplesDirectoryTests {
     func aFileThatCannotBeWrittenIsNotAcceptedAndLeavesNothing(_ size: Int) async throws {
         try await self.withTree { tree, copy in
             try self.makeSparse(tree.appendingPathComponent("file"), size)
-            // In units of 512 bytes: the system lets no file grow further.
+            // The limit is in units of 512 bytes. The system refuses any file beyond it.
             let receiver = try ExampleProcess(
                 "receiver",
                 ["127.0.0.1:0/q", "--listen", "--directory", copy.path, "--json"],
@@ -336,7 +336,7 @@ struct ExamplesDirectoryTests {
     @Test func aFullDiskEndsTheReceiver() async throws {
         try await self.withTree { tree, copy in
             try self.makeSparse(tree.appendingPathComponent("file"), 5_000_000)
-            // Only root may mount, and not everywhere.
+            // Only root may mount, and not on every system.
             let mount = Process()
             mount.executableURL = URL(fileURLWithPath: "/bin/mount")
             mount.arguments = ["-t", "tmpfs", "-o", "size=1m", "tmpfs", copy.path]
@@ -377,12 +377,12 @@ struct ExamplesDirectoryTests {
         }
     }
 
-    @Test func aFileInWhoseMiddleTheLinkEndsIsNamed() async throws {
+    @Test func aFileThatIsCutByTheEndOfItsLinkIsNamed() async throws {
         try await self.withTree { _, copy in
             let options = ["127.0.0.1:0", "--listen", "--directory", copy.path, "--json"]
             let receiver = try ExampleProcess("receiver", options)
             let socket = try await ByteSocket.connect(to: receiver.port())
-            // As far as the attach of the link on which it sends.
+            // These frames reach up to the attach of the link on which the peer sends.
             for part in try FrameBytes.client().prefix(6) { await socket.send(part) }
             let isFlow = { (bytes: [UInt8]) in bytes.indices.contains { bytes[$0...].starts(with: [0, 0x53, 0x13]) } }
             _ = try await lookUntil("the receiver grants credit") { isFlow(socket.bytes) ? true : nil }

@@ -5,12 +5,12 @@ import QpidProton
 import Synchronization
 import Testing
 
-/// How the programs end: exit codes, counts that are right at every end, and one line for a person.
+/// The ends of the programs: exit codes, counts that are correct at every end, and one line for a person.
 @Suite(.serialized, .timeLimit(.minutes(5)))
 struct ExamplesEndTests {
     // MARK: Counts
 
-    /// A sender whose messages wait for room, ended by an interrupt, by the loss of the peer, and by a peer that stops.
+    /// A sender whose messages wait for room. An interrupt, the loss of the peer, or a stopped peer ends it.
     @Test(arguments: [SIGINT, SIGKILL, SIGSTOP])
     func outcomesAreCountedWhileMessagesWaitForRoom(_ number: Int32) async throws {
         try await withFolder { folder in
@@ -23,12 +23,12 @@ struct ExamplesEndTests {
             let load = ["--count", "2000", "--size", "1000", "--timeout", "1.5", "--json"]
             let sender = try await ExampleProcess("sender", ["127.0.0.1:\(receiver.port())/q"] + load)
             let count = { (try? Data(contentsOf: file).count / 1_001) ?? 0 }
-            // Messages move, one in 100 ms, for longer than the limit of a standstill.
+            // One message moves every 100 ms, for longer than the standstill limit.
             let before = try await lookUntil("messages move") { count() >= 30 ? count() : nil }
             (number == SIGINT ? sender : receiver).signal(number)
             #expect(try await sender.waitForExit() == (number == SIGINT ? 130 : 1), "\(sender.errorLines)")
             let accepted = try #require(sender.json()["accepted"])
-            // The outcomes of the last messages may be on their way.
+            // The outcomes of the last messages may be in flight.
             #expect(accepted >= before - 5 && accepted <= count(), "\(accepted) of \(before)")
             #expect(sender.errorLines.count == 1, "\(sender.errorLines)")
             let word = [SIGINT: "interrupted: ", SIGKILL: "lost", SIGSTOP: "nothing has moved for 1.5 s"]
@@ -50,8 +50,8 @@ struct ExamplesEndTests {
         }
     }
 
-    /// A peer that settles without an outcome: the one disposition of the message is replaced.
-    @Test func aMessageThatIsSettledWithoutAnOutcomeIsNotAccepted() async throws {
+    /// The peer settles without an outcome, because the test replaces the one disposition of the message.
+    @Test func aMessageSettledWithoutAnOutcomeIsNotAccepted() async throws {
         let settled = try FrameBytes.frame(.disposition, [true, .uint(0), .null, true])
         let login = ScriptedPeer.Login(damage: { bytes, _ in
             bytes.dropFirst(8).starts(with: [0, 0x53, 0x15]) ? settled : bytes
@@ -101,7 +101,7 @@ struct ExamplesEndTests {
         }
     }
 
-    /// Its answer to the drain never comes.
+    /// The peer never answers the drain.
     @Test(arguments: [[], ["--stream", "-"]])
     func anIdleTimeoutEndsTheReceiverOfASilentPeer(_ options: [String]) async throws {
         try await ScriptedPeer.with { _, url in
@@ -110,13 +110,13 @@ struct ExamplesEndTests {
         }
     }
 
-    /// The server resets each connection at once: it may do so before the socket was looked at.
-    @Test func aResetIsNoQuestionOfEncryption() async throws {
+    /// The server resets each connection at once, possibly before the client has read from the socket.
+    @Test func aResetIsNotBlamedOnEncryption() async throws {
         for _ in 0..<40 {
             let listener = try RawSocket()
             listener.listen(backlog: 8)
             let connecting = Task { try await AMQPConnection.connect(to: "amqp://ann:pw@127.0.0.1:\(listener.port)") }
-            // Blocks no longer than the connection takes to come.
+            // The call blocks only until the connection arrives.
             let socket = accept(listener.descriptor, nil, nil)
             try #require(socket >= 0)
             var linger = linger(l_onoff: 1, l_linger: 0)
@@ -132,7 +132,7 @@ struct ExamplesEndTests {
 
     // MARK: Input
 
-    /// Waiting for input is no standstill.
+    /// Waiting for input does not count as a standstill.
     @Test(arguments: ["--file", "--stream"])
     func aQuietInputIsNoStandstill(_ option: String) async throws {
         try await withFolder { folder in
@@ -146,7 +146,7 @@ struct ExamplesEndTests {
                     return writer >= 0 ? writer : nil
                 }
                 #expect(write(writer, "a\n", 2) == 2)
-                // One line a second.
+                // The sender writes one line per second.
                 let count = sender.errorLines.count
                 _ = try await lookUntil("some seconds pass") { sender.errorLines.count >= count + 4 ? true : nil }
                 #expect(write(writer, "b\n", 2) == 2)
@@ -180,7 +180,7 @@ struct ExamplesEndTests {
         }
     }
 
-    /// Its stdout is a pipe that no one reads.
+    /// The receiver's stdout is a pipe that no one reads.
     @Test(arguments: ["--output", "--stream"])
     func anInterruptEndsAWaitForAReader(_ option: String) async throws {
         try await withBroker { _, url in
@@ -190,7 +190,7 @@ struct ExamplesEndTests {
             let count = option == "--output" ? ["--count", "3000"] : []
             let options = ["\(url)/q", option, "-", "--progress", "--json"] + count
             let receiver = try ExampleProcess("receiver", options, outputLimit: 1_000)
-            // One line a second.
+            // The receiver writes one line per second.
             _ = try await lookUntil("it waits") {
                 receiver.output.utf8.count >= 1_000 && receiver.errorLines.count >= 3 ? true : nil
             }
@@ -203,7 +203,7 @@ struct ExamplesEndTests {
 
     // MARK: Reports
 
-    @Test func theJSONIsTheLastLineAlsoOfAFailure() async throws {
+    @Test func theJSONIsTheLastLineEvenAfterAFailure() async throws {
         let calls = [
             ("sender", ["localhost/q", "--file", "/nonexistent"]), ("sender", ["localhost:70000/q", "--body", "x"]),
             ("sender", ["localhost", "--body", "x"]), ("receiver", ["localhost:70000/q"]),
@@ -274,7 +274,7 @@ struct ExamplesEndTests {
             for process in [sender, receiver] {
                 let start = ContinuousClock.now
                 process.signal(SIGINT)
-                // The peer does not answer: closing would take some seconds.
+                // The peer does not answer, so closing would last some seconds.
                 try await Task.sleep(for: .milliseconds(300))
                 process.signal(SIGINT)
                 #expect(try await process.waitForExit() == 130)
@@ -325,7 +325,7 @@ struct ExamplesEndTests {
         #expect(try await receiver.waitForExit() == 1)
         #expect(receiver.errorLines.first?.hasPrefix("receiver: only 1,500 of 9,999 messages came") == true)
         #expect(receiver.errorLines.last?.hasPrefix("receiver: 1,500 of 9,999 messages received, ") == true)
-        // The broker ends in the middle.
+        // The broker ends while the sender runs.
         let slow = try ExampleProcess("sender", [url, "--count", "5000", "--rate", "100"])
         _ = try await lookUntil("a hundred messages arrived") {
             broker.signal(SIGUSR1)
@@ -342,9 +342,9 @@ struct ExamplesEndTests {
         #expect(slow.errorLines.last?.wholeMatch(of: cut) != nil, "\(slow.errorLines)")
     }
 
-    // MARK: A peer that gives everything back
+    // MARK: A peer that releases every message
 
-    @Test func aPeerThatReleasesEverythingIsSentToSlowlyAndThenNoMore() async throws {
+    @Test func sendingSlowsDownAndStopsIfThePeerReleasesEverything() async throws {
         let count = Mutex(0)
         try await ExamplesPeer.with { receiver in
             while let delivery = try await receiver.next() {
@@ -356,7 +356,7 @@ struct ExamplesEndTests {
             let sender = try ExampleProcess("sender", ["127.0.0.1:\(port)/q"] + load)
             #expect(try await sender.waitForExit() == 1)
             let total = count.withLock { $0 }
-            // The peer's credit is 100: these may all be on their way before the first comes back.
+            // The peer's credit is 100, so that many messages may be in flight before the first one returns.
             #expect(total >= 10 && total < 1_500, "\(total) messages in 4 seconds")
             let report = try sender.json()
             #expect(try #require(report["released"]) <= total)
@@ -377,7 +377,7 @@ struct ExamplesEndTests {
             }
         } _: { port in
             let sender = try ExampleProcess("sender", ["127.0.0.1:\(port)/q", "--count", "20000", "--json"])
-            // Some came back: they are not sent again.
+            // Some messages were returned and not sent again.
             #expect(try await sender.waitForExit() == 1)
             let report = try sender.json()
             let (modified, accepted) = (try #require(report["modified"]), try #require(report["accepted"]))

@@ -5,10 +5,10 @@ import QpidProton
 import Synchronization
 import Testing
 
-/// The files that a user names: what the receiver writes to, and what is read by lines.
+/// The files that a user names: the destinations of the receiver, and the files that are read line by line.
 @Suite(.serialized, .timeLimit(.minutes(5)))
 struct ExamplesFilesTests {
-    /// Sends a text to a receiver that writes it to a path; returns what the receiver reported.
+    /// Sends a text to a receiver that writes it to a path, and waits for the receiver.
     private func deliver(_ text: String, _ option: String, to path: String) async throws {
         let receiver = try ExampleProcess("receiver", ["127.0.0.1:0/q", "--listen", option, path])
         let url = "127.0.0.1:\(try await receiver.port())/q"
@@ -26,14 +26,14 @@ struct ExamplesFilesTests {
 
     private func text(_ path: String) throws -> String { try String(contentsOfFile: path, encoding: .utf8) }
 
-    // MARK: Where the receiver writes
+    // MARK: Destinations of the receiver
 
     @Test(arguments: ["--output", "--stream"])
-    func aFIFOIsWrittenAndStays(_ option: String) async throws {
+    func aFIFOIsWrittenAndKept(_ option: String) async throws {
         try await withFolder { folder in
             let path = folder.appendingPathComponent("fifo").path
             try #require(mkfifo(path, 0o600) == 0)
-            // Opened for reading only after the receiver has begun to wait.
+            // The reader opens the FIFO only after the receiver has begun to wait.
             let read = Mutex<Data?>(nil)
             let reader = Reader(path) { data in read.withLock { $0 = data } }
             try await self.deliver("hello", option, to: path)
@@ -46,10 +46,10 @@ struct ExamplesFilesTests {
     }
 
     @Test(arguments: ["--output", "--stream"])
-    func aDeviceIsWrittenAndStays(_ option: String) async throws {
+    func aDeviceIsWrittenAndKept(_ option: String) async throws {
         try await withFolder { folder in
             let path = folder.appendingPathComponent("null").path
-            // The numbers of /dev/null. Only root may make a device, and not everywhere.
+            // The device numbers are those of /dev/null. Only root may create a device, and not on every system.
             guard mknod(path, S_IFCHR | 0o666, 1 << 8 | 3) == 0, access(path, W_OK) == 0 else { return }
             let descriptor = open(path, O_WRONLY)
             guard descriptor >= 0 else { return }
@@ -79,7 +79,7 @@ struct ExamplesFilesTests {
             #expect(try self.text(file) == "hello" + end)
             #expect(try self.status(file).st_mode & 0o7777 == 0o604)
             #expect(try self.kind(chain) == S_IFLNK && self.kind(link) == S_IFLNK)
-            // A link to nothing: the file appears where it points.
+            // The link is dangling, so the file appears at its destination.
             let dangling = folder.appendingPathComponent("dangling").path
             try #require(symlink("below/new", dangling) == 0)
             try await self.deliver("new", option, to: dangling)
@@ -90,15 +90,15 @@ struct ExamplesFilesTests {
         }
     }
 
-    @Test func aStreamReplacesAFileAsAWholeAndKeepsItsModeAndOwner() async throws {
+    @Test func aStreamReplacesAFileAtomicallyAndKeepsItsModeAndOwner() async throws {
         try await withFolder { folder in
             let path = folder.appendingPathComponent("file").path
             try Data("old".utf8).write(to: URL(fileURLWithPath: path))
             try #require(chmod(path, 0o4711) == 0)
-            // Only root can give a file away.
+            // Only root can change the owner of a file.
             if geteuid() == 0 { try #require(chown(path, 12, 34) == 0 && chmod(path, 0o4711) == 0) }
             let before = try self.status(path)
-            // Another name of the old file: its bytes must not change.
+            // This hard link is another name of the old file, whose bytes must not change.
             let other = folder.appendingPathComponent("other").path
             try #require(link(path, other) == 0)
             try await self.deliver("new", "--stream", to: path)
@@ -111,7 +111,7 @@ struct ExamplesFilesTests {
         }
     }
 
-    @Test func aNewFileGetsTheModeThatTheUmaskLeaves() async throws {
+    @Test func aNewFileGetsAModeWithinTheUmask() async throws {
         try await withFolder { folder in
             for option in ["--output", "--stream"] {
                 let path = folder.appendingPathComponent(option).path
@@ -163,7 +163,7 @@ struct ExamplesFilesTests {
         }
     }
 
-    // MARK: What is read by lines
+    // MARK: Files that are read line by line
 
     private static let passwords: [(file: String, password: String)] = [
         ("secret\r\n", "secret"), ("secret\n", "secret"), ("secret", "secret"), ("secret\r\nmore\r\n", "secret"),
@@ -195,7 +195,7 @@ struct ExamplesFilesTests {
         try await withFolder { folder in
             let path = folder.appendingPathComponent("users").path
             try Data("\r\n\nfirst:x\r\nann:\(file)".utf8).write(to: URL(fileURLWithPath: path))
-            // The line that follows the password in the file is no user.
+            // The line after the password is not a user.
             guard !file.contains("more") else { return }
             try await withBroker(["--users", path]) { _, url in
                 var parsed = try AMQPURL(url)
@@ -207,7 +207,7 @@ struct ExamplesFilesTests {
         }
     }
 
-    @Test func textThatIsNoTextIsNamedWithItsLine() async throws {
+    @Test func invalidTextIsNamedWithItsLine() async throws {
         try await withFolder { folder in
             let cases: [(name: String, bytes: [UInt8], cause: String)] = [
                 ("nul", [97, 58, 0, 10], "has a NUL byte"), ("latin", [97, 58, 0xE9, 13, 10], "is not UTF-8"),

@@ -3,10 +3,10 @@
 import Foundation
 import Testing
 
-/// What the sender and the receiver do at limits, and what they tell of it.
+/// The sender and the receiver at their limits, and their reports about them.
 @Suite(.serialized, .timeLimit(.minutes(5)))
 struct ExamplesFlowTests {
-    /// Runs a receiver that listens, and a sender to it; waits for both.
+    /// Runs a listening receiver and a sender to it, and waits for both.
     private func exchange(
         _ receiving: [String],
         _ sending: [String],
@@ -22,7 +22,7 @@ struct ExamplesFlowTests {
 
     // MARK: Rates
 
-    @Test func aRateOfTheSenderTakesItsTime() async throws {
+    @Test func aSendersRateIsObserved() async throws {
         let (sender, receiver) = try await self.exchange([], ["--count", "200", "--rate", "100"])
         #expect(try sender.number("seconds") >= 1.5)
         #expect(try receiver.json()["messages"] == 200)
@@ -31,7 +31,7 @@ struct ExamplesFlowTests {
     }
 
     @Test(arguments: [[], ["--count", "200"]])
-    func aRateOfTheReceiverTakesItsTime(_ options: [String]) async throws {
+    func aReceiversRateIsObserved(_ options: [String]) async throws {
         let (sender, receiver) = try await self.exchange(options + ["--rate", "100"], ["--count", "200"])
         #expect(try receiver.number("seconds") >= 1.5)
         #expect(try sender.json()["accepted"] == 200)
@@ -39,7 +39,7 @@ struct ExamplesFlowTests {
     }
 
     @Test(arguments: [true, false])
-    func aRateInBytesTakesItsTime(_ isOfSender: Bool) async throws {
+    func aRateInBytesIsObserved(_ isOfSender: Bool) async throws {
         // 100,000 bytes may pass at once, or in a tenth of a second.
         let rate = ["--byte-rate", "1M"]
         let load = ["--count", "2000", "--size", "1000"]
@@ -48,7 +48,7 @@ struct ExamplesFlowTests {
         #expect(try receiver.json()["bytes"] == 2_000_000)
     }
 
-    /// A sender that its own rate holds does not stand still.
+    /// A sender that its own rate limit delays is not at a standstill.
     @Test func aRateIsNoStandstill() async throws {
         let (sender, _) = try await self.exchange([], ["--count", "4", "--rate", "1", "--timeout", "0.3"])
         #expect(try sender.json()["accepted"] == 4)
@@ -76,7 +76,7 @@ struct ExamplesFlowTests {
         #expect(sender.errorLines.first?.hasPrefix("sender: dropped \(dropped) of 2000 messages") == true)
     }
 
-    @Test func theNewestOrTheOldestIsWhatIsLeft() async throws {
+    @Test func theOverflowPolicyKeepsTheOldestOrNewestMessages() async throws {
         try await withFolder { folder in
             let lines = (1...3_000).map { "line \($0)" }
             let input = folder.appendingPathComponent("in")
@@ -117,7 +117,7 @@ struct ExamplesFlowTests {
         ["--window", "unbounded"], ["--window", "5"], ["--credit", "5"], ["--window", "64K"],
         ["--window", "1M", "--incoming-capacity", "1M"],
     ])
-    func everyWindowDeliversAll(_ window: [String]) async throws {
+    func everyWindowDeliversAllMessages(_ window: [String]) async throws {
         for end in [[], ["--count", "500"], ["--count", "500", "--idle-timeout", "20"]] {
             let (sender, receiver) = try await self.exchange(
                 window + end + ["--verify-sequence"],
@@ -130,8 +130,8 @@ struct ExamplesFlowTests {
         }
     }
 
-    /// What came beyond the count is given back, and can be had.
-    @Test func aCountLeavesTheRest() async throws {
+    /// Messages beyond the count are released, and can be received again.
+    @Test func aCountLeavesFurtherMessagesInTheQueue() async throws {
         try await withBroker { _, url in
             try await ExampleProcess("sender", ["\(url)/q", "--count", "300"]).succeed()
             let first = try ExampleProcess("receiver", ["\(url)/q", "--count", "100", "--window", "auto", "--json"])
@@ -141,7 +141,7 @@ struct ExamplesFlowTests {
         }
     }
 
-    // MARK: What is told
+    // MARK: Reports
 
     @Test func theCausesOfWaitsAreReported() async throws {
         let (sender, receiver) = try await self.exchange(Self.slow, ["--count", "20"])
@@ -152,7 +152,7 @@ struct ExamplesFlowTests {
         }
     }
 
-    @Test func aStallIsWarnedOf() async throws {
+    @Test func aStallIsLoggedAsAWarning() async throws {
         let options = ["--window", "1", "--stall-warning", "1", "--handler-delay", "3000"]
         let (sender, receiver) = try await self.exchange(options, ["--count", "2", "--stall-warning", "1"])
         let start = "sender: warning: a link with pending work makes no progress: "
@@ -183,7 +183,7 @@ struct ExamplesFlowTests {
     }
 
     @Test(arguments: [UInt16(40), 60, 200])
-    func theStatusLineKeepsToTheTerminal(_ columns: UInt16) async throws {
+    func theStatusLineFitsTheTerminal(_ columns: UInt16) async throws {
         let receiver = try ExampleProcess(
             "receiver",
             ["127.0.0.1:0/q", "--listen", "--window", "1", "--handler-delay", "700"]
@@ -205,8 +205,8 @@ struct ExamplesFlowTests {
         for line in lines { #expect(line.count < columns && !line.contains("\n"), "\(line)") }
     }
 
-    /// The rate is that of the messages which left, so it is never above the limit by more than the burst.
-    @Test func theRateShownIsThatOfTheOption() async throws {
+    /// The reported rate counts messages that have left, so it exceeds the limit by no more than the burst.
+    @Test func theReportedRateMatchesTheOption() async throws {
         let (sender, receiver) = try await self.exchange(
             ["--progress"],
             ["--count", "3000", "--rate", "1000", "--progress"]

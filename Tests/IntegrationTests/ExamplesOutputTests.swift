@@ -8,7 +8,7 @@ import Testing
 /// The executables when a standard descriptor is closed, full, or has no reader.
 @Suite(.serialized, .timeLimit(.minutes(5)))
 struct ExamplesOutputTests {
-    /// A port at which nothing listens.
+    /// Returns a port on which nothing listens.
     private func freePort() async throws -> Int {
         let listener = try await AMQPListener.bind(port: 0)
         let port = listener.port
@@ -16,7 +16,7 @@ struct ExamplesOutputTests {
         return port
     }
 
-    /// Waits until a program listens that cannot print its port.
+    /// Waits until a program that cannot print its port listens.
     private func waitUntilListening(_ port: Int) async throws {
         let clock = ContinuousClock()
         let deadline = clock.now + .seconds(30)
@@ -29,7 +29,7 @@ struct ExamplesOutputTests {
         Issue.record("nothing listens at \(port)")
     }
 
-    // MARK: What was asked for cannot be written
+    // MARK: Requested output that cannot be written
 
     @Test func aResultThatCannotBeWrittenIsAFailureOfOneLine() async throws {
         let receiver = try ExampleProcess(
@@ -105,7 +105,7 @@ struct ExamplesOutputTests {
         }
     }
 
-    // MARK: What only informs cannot be written
+    // MARK: Informative output that cannot be written
 
     @Test(arguments: ["2>/dev/full", "2>&-", nil])
     func progressThatCannotBeWrittenIsIgnored(_ redirections: String?) async throws {
@@ -129,7 +129,7 @@ struct ExamplesOutputTests {
     }
 
     @Test(arguments: ["2>/dev/full", "2>&-", nil])
-    func theBrokerLivesOnWithoutStderr(_ redirections: String?) async throws {
+    func theBrokerContinuesWithoutStderr(_ redirections: String?) async throws {
         let port = try await self.freePort()
         let broker = try ExampleProcess(
             "broker",

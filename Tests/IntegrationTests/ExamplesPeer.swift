@@ -5,9 +5,9 @@ import QpidProton
 import Synchronization
 import Testing
 
-/// A listener that does with a program's link what a test wants.
+/// A listener that treats a program's link as a test requires.
 struct ExamplesPeer {
-    /// Runs `body` with the port of a listener; `serve` gets each link on which a program sends.
+    /// Runs `body` with the port of a listener. `serve` gets each link on which a program sends.
     static func with(
         _ configuration: AMQPListener.Configuration = .init(),
         window: AMQPReceiver.Window = .messages(100),
@@ -81,7 +81,7 @@ final class SilentListener: Sendable {
         try #require(isBound)
     }
 
-    /// Waits for a connection, which stays open.
+    /// Waits for a connection, and keeps it open.
     func waitForConnection() async throws {
         let connection = try await lookUntil("a connection") { () -> Int32? in
             let connection = accept(self.descriptor, nil, nil)

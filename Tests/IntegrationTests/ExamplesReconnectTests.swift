@@ -4,10 +4,10 @@ import Foundation
 import QpidProton
 import Testing
 
-/// `sender` and `receiver` with `--reconnect`, against brokers that go away and come back.
+/// `sender` and `receiver` with `--reconnect`, against brokers that end and restart.
 @Suite(.serialized, .timeLimit(.minutes(5)))
 struct ExamplesReconnectTests {
-    /// A broker at a port that another one had.
+    /// Starts a broker on a port that another broker had.
     private static func broker(at port: Int) async throws -> ExampleProcess {
         let broker = try ExampleProcess("broker", ["--listen", "127.0.0.1:\(port)", "--json"])
         _ = try await broker.port()
@@ -47,7 +47,7 @@ struct ExamplesReconnectTests {
         let report = try sender.json()
         #expect(report["accepted"] == count && report["losses"] == 2)
         #expect(try #require(report["failed_attempts"]) >= 2)
-        // Each that was in doubt is sent again, and no other.
+        // Each message in doubt was sent again, and no other message was.
         #expect(report["replayed"] == report["in_doubt_at_loss"])
         #expect(try sender.number("down_seconds") > 0)
         let lines = sender.errorLines
@@ -59,7 +59,7 @@ struct ExamplesReconnectTests {
         #expect(lines.contains { $0.hasPrefix("sender: attempt 1 at \(url) failed: ") }, "\(lines)")
     }
 
-    /// The queue remains, and so every message arrives.
+    /// The queue survives the cuts, so every message arrives.
     @Test func bothSidesSurviveCutsAndNothingIsLost() async throws {
         let count = 4_000
         try await withBroker { broker, url in
@@ -85,7 +85,7 @@ struct ExamplesReconnectTests {
                 // A cut may come while the receiver is between two connections.
                 let losses = try #require(received["losses"])
                 #expect(received["missing"] == 0 && (1...4).contains(losses), "\(receiver.errorLines)")
-                // A double was in doubt at the sender, or was not settled in time by the receiver.
+                // A message that arrived twice was in doubt at the sender, or the receiver did not settle it in time.
                 let doubles = try #require(received["messages"]) - count
                 #expect(doubles >= 0 && doubles <= (sent["replayed"] ?? 0) + 4 * 256, "\(received)")
                 #expect(try await Self.counters(broker)["queued"] == 0)
@@ -93,7 +93,7 @@ struct ExamplesReconnectTests {
         }
     }
 
-    @Test func aSenderGoesToTheOtherURL() async throws {
+    @Test func aSenderConnectsToTheOtherURL() async throws {
         let brokers = [
             try ExampleProcess("broker", ["--listen", "127.0.0.1:0"]),
             try ExampleProcess("broker", ["--listen", "127.0.0.1:0"]),
@@ -115,8 +115,8 @@ struct ExamplesReconnectTests {
         }
     }
 
-    /// It is read again from its beginning; what had arrived of it is dropped.
-    @Test func aLargeFileThatIsCutArrivesWhole() async throws {
+    /// The file is read again from its beginning, and the partly received copy is dropped.
+    @Test func aLargeFileThatIsCutArrivesComplete() async throws {
         try await withFolder { folder in
             let (source, copy) = (folder.appendingPathComponent("a"), folder.appendingPathComponent("b"))
             try FileManager.default.createDirectory(at: source, withIntermediateDirectories: true)
@@ -171,7 +171,7 @@ struct ExamplesReconnectTests {
         #expect(sender.errorLines.last?.wholeMatch(of: interrupted) != nil, "\(sender.errorLines)")
     }
 
-    /// Its broker takes bytes and answers nothing.
+    /// The broker accepts bytes and answers nothing.
     @Test func anInterruptEndsAWaitForAFrozenBroker() async throws {
         try await withBroker { broker, url in
             let load = ["--count", "100000", "--rate", "500", "--reconnect", "--progress"]

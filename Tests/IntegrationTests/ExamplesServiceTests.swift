@@ -6,7 +6,7 @@
     import QpidProtonRabbitMQ
     import Testing
 
-    /// The example service as a process, under load: what its end and its broker's end do to the orders.
+    /// The example service as a process under load: the effects of its own end and of its broker's end on the orders.
     @Suite(.serialized, .timeLimit(.minutes(5)))
     struct ExamplesServiceTests {
         @Test(arguments: [false, true])
@@ -22,7 +22,7 @@
             }
         }
 
-        @Test func itSurvivesTheEndOfItsBroker() async throws {
+        @Test func theServiceSurvivesTheEndOfItsBroker() async throws {
             var broker = try ExampleProcess("broker", ["--listen", "127.0.0.1:0"])
             defer { broker.signal(SIGKILL) }
             let port = try await broker.port()
@@ -58,8 +58,8 @@
             #expect(service.errors.contains("amqp.idleTimeout"), "\(service.errorLines)")
         }
 
-        /// What a service writes for its recovery, in all.
-        @Test func theRecoveryTakesFewLines() throws {
+        /// Counts the lines that a service needs for its recovery.
+        @Test func theRecoveryNeedsFewLines() throws {
             let file = Repository.path("Examples/service/Recovery.swift")
             let lines = try String(contentsOfFile: file, encoding: .utf8).split(separator: "\n")
             #expect((5..<20).contains(lines.count), "\(lines.count) lines")
@@ -89,7 +89,7 @@
         }
     }
 
-    /// A service that runs, and its broker.
+    /// A running service, and its broker.
     private struct ServiceScene {
         static let limit = 6.0
 
@@ -97,7 +97,7 @@
         let broker: String
         let prefix: String
         let probesPort: Int
-        /// Where it takes orders.
+        /// The URL to which orders are sent.
         let orders: String
 
         static func start(_ environment: [String: String]) throws -> ExampleProcess {
@@ -146,21 +146,21 @@
 
         // MARK: The account
 
-        /// The numbers of the messages in a queue, which is then empty.
+        /// Reads the numbers of the messages in a queue, and leaves the queue empty.
         private func numbers(in queue: String) async throws -> [Int] {
             let options = ["--address", self.prefix + queue, "--idle-timeout", "2", "--output", "-"]
             let receiver = try await ExampleProcess("receiver", [self.broker] + options).succeed(120)
             return receiver.output.split(separator: "\n").compactMap { Int($0.prefix(20)) }
         }
 
-        /// A figure of the service's log.
+        /// Returns a figure from the service's log.
         private func figure(_ name: String) throws -> Int {
             let pattern = try Regex("\\b\(name)=(\\d+)", as: (Substring, Substring).self)
             let line = self.service.errorLines.last { $0.contains(pattern) }
             return try #require(line?.firstMatch(of: pattern).flatMap { Int($0.output.1) }, "no \(name)")
         }
 
-        /// Ends the service by SIGTERM under load, and compares what its sender knows with what the broker has.
+        /// Ends the service by SIGTERM under load, and compares its sender's account with the broker's messages.
         func expectNothingLost(
             before: () async throws -> Void,
             afterwards: () async throws -> Void

@@ -110,7 +110,7 @@ struct ExamplesTests {
             let copy = folder.appendingPathComponent("out")
             let receiver = try ExampleProcess("receiver", ["127.0.0.1:0/q", "--listen", "--stream", copy.path])
             let url = "127.0.0.1:\(try await receiver.port())/q"
-            // More than its input is never there: it waits in the middle of the message.
+            // The rest of the input never arrives, so the sender waits in the middle of the message.
             let sender = try ExampleProcess("sender", [url, "--stream", "/dev/zero"])
             _ = try await lookUntil("it has begun") {
                 let names = try FileManager.default.contentsOfDirectory(atPath: folder.path)
@@ -147,7 +147,7 @@ struct ExamplesTests {
                 let permissions = try FileManager.default.attributesOfItem(atPath: file.path)[.posixPermissions]
                 #expect((permissions as? NSNumber)?.intValue == (path == "run me.sh" ? 0o755 : 0o640), "\(path)")
             }
-            // Nothing else has come, neither the link nor a file that was not finished.
+            // Neither the link nor an unfinished file has arrived.
             let names = try FileManager.default.subpathsOfDirectory(atPath: copy.path)
             #expect(names.filter { $0.contains("link") || $0.hasSuffix(".part") }.isEmpty)
         }
@@ -214,7 +214,7 @@ struct ExamplesTests {
             #expect(report["mismatches"] == 1)
             #expect(report["refused"] == paths.count)
             let named = receiver.errorLines.filter { $0.hasPrefix("receiver: rejected: ") }
-            // Each of them is named, and the number comes last.
+            // The errors name each path, and the total comes last.
             #expect(named.count == paths.count + 1)
             #expect(receiver.errorLines.last == "receiver: rejected 16 of 17 messages")
             #expect(try FileManager.default.contentsOfDirectory(atPath: outside.path).isEmpty)
@@ -222,7 +222,7 @@ struct ExamplesTests {
             let inside = try FileManager.default.contentsOfDirectory(atPath: directory.path)
             #expect(Set(inside).isSuperset(of: ["way", "end", "right"]))
             #expect(!inside.contains("wrong"))
-            // A setuid bit does not travel.
+            // The setuid bit is not sent.
             let path = directory.appendingPathComponent("right").path
             let permissions = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? NSNumber
             #expect(permissions?.intValue == 0o700)
@@ -237,13 +237,13 @@ struct ExamplesTests {
         return message
     }
 
-    @Test func listeningIgnoresWhatIsNotAMQP() async throws {
+    @Test func listeningIgnoresOtherProtocols() async throws {
         let receiver = try ExampleProcess("receiver", ["127.0.0.1:0/x", "--listen", "--json"])
         let port = try await receiver.port()
         let silent = try PlainSocket(port)
         let talking = try PlainSocket(port)
         talking.write("GET / HTTP/1.0\r\n\r\n" + String(repeating: "garbage", count: 1_000))
-        // A connection that speaks AMQP and sends nothing does not count either.
+        // A connection that speaks AMQP but sends nothing does not count either.
         try await AMQPConnection.withConnection(to: "127.0.0.1:\(port)") { _ = try await $0.openSession() }
         try await ExampleProcess("sender", ["127.0.0.1:\(port)/x", "--count", "10"]).succeed()
         #expect(try await receiver.succeed().json()["messages"] == 10)
@@ -345,7 +345,7 @@ struct ExamplesTests {
     }
 }
 
-/// A TCP connection that speaks no AMQP.
+/// A TCP connection that does not speak AMQP.
 final class PlainSocket: Sendable {
     private let descriptor: Int32
 

@@ -4,7 +4,7 @@ import Foundation
 import QpidProton
 import Testing
 
-/// The words of the programs: options in their errors, suggestions, and a help that teaches.
+/// The texts of the programs: options in their errors, suggestions, and an instructive help.
 @Suite(.serialized, .timeLimit(.minutes(5)))
 struct ExamplesWordsTests {
     private func error(_ name: String, _ arguments: [String], status: Int32) async throws -> String {
@@ -29,7 +29,7 @@ struct ExamplesWordsTests {
             let line = try await self.error(name, arguments, status: 64)
             #expect(line == "\(name): Unknown option '\(wrong)'. Did you mean '\(right)'?")
         }
-        // Without an unknown option, the checks speak.
+        // Without an unknown option, the later checks report their errors.
         #expect(try await self.error("sender", ["localhost/q"], status: 64).contains("exactly one of --body"))
         #expect(try await self.error("sender", [], status: 64).contains("url"))
     }
@@ -70,8 +70,8 @@ struct ExamplesWordsTests {
         }
     }
 
-    /// The sender names an address as RabbitMQ 4 does not: its first slash is the one that ends the URL's host.
-    @Test func aRefusalByRabbitMQSaysHowAddressesAreWritten() async throws {
+    /// The sender writes an address in a form that RabbitMQ 4 refuses, because the first slash ends the URL's host.
+    @Test func aRefusalByRabbitMQExplainsItsAddresses() async throws {
         var configuration = AMQPListener.Configuration()
         configuration.connection.properties[symbol: "product"] = "RabbitMQ"
         let refusal = AMQPError(scope: .link, condition: .invalidField, detail: "bad address")
@@ -86,7 +86,7 @@ struct ExamplesWordsTests {
         }
     }
 
-    @Test func theHelpTeaches() async throws {
+    @Test func theHelpExplainsWithExamples() async throws {
         for name in ["sender", "receiver", "broker", "demo"] {
             let help = try await ExampleProcess(name, ["--help"]).succeed()
             #expect(help.errors.isEmpty)

@@ -10,7 +10,7 @@ import Testing
 struct FailureIdleTests {
     @Test func silentServerIsFoundByTheIdleTimeout() async throws {
         var configuration = AMQPConnection.Configuration()
-        // Longer than the answer to the open takes on a machine that is busy.
+        // The timeout exceeds the time that a busy machine needs to answer the `open`.
         configuration.idleTimeout = .seconds(1)
         let settings = configuration
         try await ScriptedPeer.with { _, url in
@@ -22,7 +22,7 @@ struct FailureIdleTests {
                 error.condition == .idleTimeout && error.isRetryable && error.detail.contains("no bytes arrived"),
                 "\(error)"
             )
-            // Twice the value, and slack for a machine that is busy.
+            // The limit is twice the timeout, with slack for a busy machine.
             #expect(elapsed < .seconds(2) + .seconds(5))
         }
     }
@@ -33,7 +33,7 @@ struct FailureIdleTests {
         try await TestListener.with(configuration) { listener in
             let opening = try FrameBytes.header + FrameBytes.frame(.open, ["silent"])
             let start = ContinuousClock.now
-            // Until the listener closes the socket.
+            // The call returns when the listener closes the socket.
             let answer = try await exchange(opening, with: listener.listener.port) { _ in false }
             #expect(ContinuousClock.now - start < .milliseconds(800) + .seconds(5))
             #expect(answer.contains(Array("amqp:resource-limit-exceeded".utf8)))
@@ -48,7 +48,7 @@ struct FailureIdleTests {
         listening.connection.idleTimeout = idle
         var connecting = AMQPConnection.Configuration()
         connecting.idleTimeout = idle
-        // Threads of their own: other tests keep the shared ones busy.
+        // The group has threads of its own, because other tests keep the shared ones busy.
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         listening.connection.eventLoopGroup = group
         connecting.eventLoopGroup = group

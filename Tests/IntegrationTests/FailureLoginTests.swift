@@ -5,7 +5,7 @@ import QpidProton
 import Synchronization
 import Testing
 
-/// Logins that must fail, and passwords that must not be seen.
+/// Logins that must fail, and passwords that must stay secret.
 @Suite(.timeLimit(.minutes(2)))
 struct FailureLoginTests {
     private static let password = "s3cr3t-påss"
@@ -29,7 +29,7 @@ struct FailureLoginTests {
             )
             #expect(error.detail.contains("refused the login with SASL PLAIN"))
             #expect(!"\(error)".contains("wr0ng"))
-            // The next login is not touched by that.
+            // The failure does not affect the next login.
             var right = AMQPConnection.Configuration()
             right.sasl = .plain(username: "ann", password: Self.password)
             let connection = try await AMQPConnection.connect(to: listener.url, configuration: right)
@@ -43,7 +43,7 @@ struct FailureLoginTests {
             let error = try await connectFailure(listener.url) { $0.sasl = .anonymous }
             #expect(error.condition == .unauthorizedAccess)
             #expect(error.detail.contains("no SASL mechanism in common"), "\(error)")
-            // Nor may a client leave the login out.
+            // A client must not skip the login either.
             let second = try await connectFailure(listener.url) { $0.sasl = .none }
             #expect(
                 [.unauthorizedAccess, .connectionFramingError, .connectionLost].contains(second.condition),
@@ -72,7 +72,7 @@ struct FailureLoginTests {
             #expect(error.condition == .invalidArgument)
             #expect(error.detail.contains("would send the password unencrypted"), "\(error)")
             #expect(!Self.holds(peer.received, Self.password))
-            // With permission it does.
+            // With permission, PLAIN is used without TLS.
             var allowed = AMQPConnection.Configuration()
             allowed.sasl = login.allowingPlainWithoutTLS()
             try await AMQPConnection.connect(to: url, configuration: allowed).close()
@@ -159,7 +159,7 @@ struct FailureLoginTests {
     }
 }
 
-/// Keeps what is logged, from trace level on.
+/// Records the log, from trace level on.
 final class CapturedLog: Sendable {
     private let kept = Mutex<[String]>([])
 

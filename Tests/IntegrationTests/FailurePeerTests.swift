@@ -4,7 +4,7 @@ import QpidProton
 import Synchronization
 import Testing
 
-/// How a connection is lost.
+/// The ways in which a connection is lost.
 enum Loss: CaseIterable, Sendable, CustomTestStringConvertible {
     case closedWithError
     case closed
@@ -35,7 +35,7 @@ enum Loss: CaseIterable, Sendable, CustomTestStringConvertible {
 
     var testDescription: String { "\(self.condition)" }
 
-    /// Whether an error tells of this loss.
+    /// Returns whether an error reports this loss.
     func isTold(by error: AMQPError?) -> Bool {
         guard let error, error.condition == self.condition else { return false }
         guard self == .closedWithError else { return true }
@@ -43,7 +43,7 @@ enum Loss: CaseIterable, Sendable, CustomTestStringConvertible {
     }
 }
 
-/// Peers that close, and sockets that are lost, while this side is at work.
+/// Peers that close, and sockets that are lost, while this side is busy.
 @Suite(.timeLimit(.minutes(2)))
 struct FailurePeerTests {
     @Test(arguments: Loss.allCases)
@@ -56,7 +56,7 @@ struct FailurePeerTests {
                 await sender.send(contentsOf: (0..<2_000).map { AMQPMessage(body: "message \($0)") })
             }
             let accepted = results.prefix { $0 == .success(.accepted) }
-            // The peer has answered 499 at most; on a lost socket answers may be lost too.
+            // The peer has answered 499 messages at most. On a lost socket answers may be lost too.
             #expect(accepted.count <= 499 && results.count == 2_000)
             if loss != .dropped { #expect(accepted.count == 499) }
             for result in results.dropFirst(accepted.count) {
@@ -76,8 +76,8 @@ struct FailurePeerTests {
     }
 
     @Test(arguments: Loss.allCases)
-    func everyWaitingCallLearnsOfTheLoss(_ loss: Loss) async throws {
-        // What is begun here the peer leaves unanswered, so that the calls wait.
+    func everyWaitingCallGetsTheLoss(_ loss: Loss) async throws {
+        // The peer leaves these requests unanswered, so that the calls wait.
         let react: ScriptedPeer.React = { kind, number in
             switch kind {
             case .begin: number > 2 ? .ignore : .answer
@@ -98,7 +98,7 @@ struct FailurePeerTests {
             peer.act(loss.reaction)
             for (name, task) in calls.tasks {
                 let error = try await within("the end of \(name)") { await task.value }
-                // An orderly close is what some wait for; the links on the connection were not closed in order.
+                // Some calls wait for an orderly close. The links on the connection were not closed in order.
                 if loss == .closed && calls.endInOrder.contains(name) {
                     #expect(error == nil, "\(name): \(String(describing: error))")
                 } else {
@@ -108,7 +108,7 @@ struct FailurePeerTests {
         }
     }
 
-    @Test func linkAndSessionErrorsReachTheirTransfersAlone() async throws {
+    @Test func linkAndSessionErrorsReachOnlyTheirOwnMessages() async throws {
         let reason = AMQPError(scope: .link, condition: .resourceDeleted, detail: "the queue is gone")
         for reaction in [ScriptedPeer.Reaction.detach(reason), .end(reason)] {
             let react: ScriptedPeer.React = { kind, number in kind == .transfer && number == 3 ? reaction : .answer }
@@ -148,7 +148,7 @@ struct FailurePeerTests {
         try await session.accept()
         guard case .receiver(let link) = try await wishes.next(isolation: nil) else { throw NoFailure(what: "a link") }
         let receiver = try await link.accept(.init(window: .messages(256)))
-        // Nobody takes a message until all are sent and the sender has gone.
+        // No task receives a message before all are sent and the sender has ended.
         try await within("the sender's end") { try await receiver.waitUntilClosed() }
         var bodies: [String?] = []
         while let delivery = try await receiver.next() { bodies.append(try delivery.decodeMessage().bodyString) }
@@ -172,7 +172,7 @@ struct FailurePeerTests {
                                     while true {
                                         try await sender.enqueue(AMQPMessage(body: "x"))
                                         sent.add()
-                                        // The tasks of other tests have their turn too.
+                                        // The task yields to the tasks of other tests.
                                         await Task.yield()
                                     }
                                 } catch {
@@ -196,7 +196,7 @@ struct FailurePeerTests {
     }
 }
 
-/// A number that tasks count up.
+/// A counter that several tasks increment.
 private final class Counter: Sendable {
     private let number = Mutex(0)
     var value: Int { self.number.withLock { $0 } }
@@ -206,7 +206,7 @@ private final class Counter: Sendable {
 /// One call of every kind that waits for the peer, each in a task of its own.
 private struct WaitingCalls {
     private(set) var tasks: [(name: String, task: Task<AMQPError?, Never>)] = []
-    /// Those that an orderly close ends without an error.
+    /// The calls that an orderly close ends without an error.
     private(set) var endInOrder: Set<String> = []
 
     init(_ connection: AMQPConnection) async throws {

@@ -6,7 +6,7 @@ import NIOSSL
 import QpidProton
 import Testing
 
-/// TLS that cannot be made, with the reason, and TLS that can.
+/// TLS handshakes that fail with a reason, and handshakes that succeed.
 @Suite(.timeLimit(.minutes(2)))
 struct FailureTLSTests {
     private let files: TestCertificates
@@ -59,7 +59,7 @@ struct FailureTLSTests {
             let error = try await connectFailure(listener.tlsURL) { $0.tls.trustRoots = self.files.otherAuthority }
             #expect(error.condition == .tlsFailed)
             #expect(error.detail.contains("does not lead to a trusted certificate authority"), "\(error)")
-            // The system's roots do not know it either.
+            // The system's trust roots do not contain the authority either.
             #expect(try await connectFailure(listener.tlsURL).condition == .tlsFailed)
             #expect(listener.connections.isEmpty)
         }
@@ -76,7 +76,7 @@ struct FailureTLSTests {
         try await self.listen(self.files.server, .required(self.files.authority)) { listener in
             let error = try await connectFailure(listener.tlsURL) { $0.tls.trustRoots = self.files.authority }
             #expect(error.condition == .tlsFailed, "\(error)")
-            // One that another authority has signed does not serve either: it signed itself.
+            // A certificate of another authority is refused too. This one is self-signed.
             let rival = AMQPTLS.Identity.files(
                 certificateChain: self.files.path("other-ca.pem"),
                 privateKey: self.files.path("other-ca.key")
@@ -120,7 +120,7 @@ struct FailureTLSTests {
         #expect(error.condition == .timeout)
     }
 
-    // MARK: What works
+    // MARK: Successful handshakes
 
     @Test func verificationTurnedOff() async throws {
         try await self.listen(self.files.expired) { listener in

@@ -3,7 +3,7 @@
 import QpidProton
 import Testing
 
-/// What cannot be connected to, and peers that keep silent: each with the error it must give, within its deadline.
+/// Unreachable servers and silent peers. Each case has its error, within its deadline.
 @Suite(.timeLimit(.minutes(3)))
 struct FailureTests {
     // MARK: No connection
@@ -27,7 +27,7 @@ struct FailureTests {
     @Test func nothingAnswersTCP() async throws {
         let socket = try RawSocket()
         socket.listen(backlog: 0)
-        // The queue of connections that nobody accepts is full with these; the system then ignores more.
+        // These connections fill the backlog, and the system then ignores further ones.
         let fillers = try (0..<8).map { _ in try RawSocket(connectingTo: socket.port) }
         let error = try await connectFailure("amqp://127.0.0.1:\(socket.port)", within: .seconds(30)) {
             $0.connectTimeout = .milliseconds(300)
@@ -55,19 +55,19 @@ struct FailureTests {
 
     // MARK: Listening
 
-    @Test func aPortThatIsInUse() async throws {
+    @Test func aPortInUseIsRefused() async throws {
         let listener = try await AMQPListener.bind(port: 0)
         let port = listener.port
         let error = try await failure(of: "binding") { try await AMQPListener.bind(port: port) }
         #expect(error.scope == .call && error.condition == .resourceLocked)
         #expect(error.detail == "cannot listen on 127.0.0.1:\(port): address already in use")
         await listener.close()
-        // It can be bound once it is free.
+        // The port can be bound once it is free.
         try await AMQPListener.bind(port: port).close()
     }
 
     @Test func anAddressOfAnotherMachineCannotBeBound() async throws {
-        // TEST-NET-1, RFC 5737.
+        // The address is in TEST-NET-1 of RFC 5737.
         let error = try await failure(of: "binding") { try await AMQPListener.bind(host: "192.0.2.1", port: 0) }
         #expect(error.scope == .call && error.condition == .invalidArgument)
         #expect(error.detail == "cannot listen on 192.0.2.1:0: the address does not belong to this machine")
@@ -130,7 +130,7 @@ struct FailureTests {
             let error = try await connectFailure(url)
             #expect(error.condition == .connectionLost)
         }
-        // As the standard wants it: an open, and the close right behind it.
+        // The standard requires an `open` with the `close` directly after it.
         try await TestListener.with { listener in
             let service = Task { () -> Void in
                 try await waitUntil("a connection") { !listener.connections.isEmpty }
@@ -196,7 +196,7 @@ struct FailureTests {
                     )
                     #expect(error.detail == "there is no such node")
                 }
-                // The session lives on.
+                // The session continues.
                 let sender = try await session.openSender(to: "somewhere")
                 #expect(try await sender.send(AMQPMessage(body: "x")) == .accepted)
             }
@@ -207,7 +207,7 @@ struct FailureTests {
         let refusal = AMQPError(scope: .session, condition: .resourceLimitExceeded, detail: "no more")
         try await ScriptedPeer.with(react: { kind, _ in kind == .begin ? .end(refusal) : .answer }) { _, url in
             let connection = try await AMQPConnection.connect(to: url)
-            // AMQP refuses a session by beginning and ending it: it may seem open for a moment.
+            // AMQP refuses a session by beginning and ending it, so the session may seem open for a moment.
             let error = try await failure(of: "the session") { try await connection.openSession().waitUntilClosed() }
             #expect(error.scope == .session && error.condition == .resourceLimitExceeded && error.origin == .peer)
             #expect(error.detail == "no more" && connection.error == nil)

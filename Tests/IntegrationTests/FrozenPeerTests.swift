@@ -4,18 +4,18 @@ import Foundation
 import QpidProton
 import Testing
 
-/// A broker whose process is stopped: every limit is the limit of the whole call.
+/// A broker whose process is stopped: every limit covers the whole call.
 @Suite(.timeLimit(.minutes(2)))
 struct FrozenPeerTests {
     private static let configuration: AMQPConnection.Configuration = {
         var configuration = AMQPConnection.Configuration()
         configuration.openTimeout = .seconds(1)
-        // A call that waits for it beside its own limit is far beyond what a busy machine takes.
+        // A call that also waits for the operation timeout exceeds its limit by far, even on a busy machine.
         configuration.operationTimeout = .seconds(40)
         return configuration
     }()
 
-    /// Expects that a call ends at its limit, and not much later on a machine that is busy.
+    /// Expects that a call ends at its limit, with slack for a busy machine.
     private func expect<Value: Sendable>(
         _ limit: Duration,
         _ what: String,
@@ -29,7 +29,7 @@ struct FrozenPeerTests {
         return value
     }
 
-    @Test func aLimitIsTheWholeLimit() async throws {
+    @Test func everyLimitCoversTheWholeCall() async throws {
         try await withBroker { broker, url in
             let connection = try await AMQPConnection.connect(to: url, configuration: Self.configuration)
             let session = try await connection.openSession()
@@ -53,7 +53,7 @@ struct FrozenPeerTests {
                     _ = try await AMQPConnection.connect(to: url, configuration: Self.configuration)
                 }
             }
-            // Two that the application holds, and four of which the broker has not read that they are settled.
+            // The application holds two messages, and the broker has not read the settlement of four.
             let received = try await left
             #expect(received.deliveriesNotSettled == 2 && received.error?.condition == .timeout, "\(received)")
             #expect(received.settlementsNotWritten + received.settlementsInDoubt == 4, "\(received)")
@@ -67,14 +67,14 @@ struct FrozenPeerTests {
         }
     }
 
-    @Test func aScopeCountsWhatItCouldNotSend() async throws {
+    @Test func aScopeCountsUnsentMessages() async throws {
         try await withBroker { broker, url in
             defer { broker.signal(SIGCONT) }
             let error = try await self.expect(.seconds(2), "the scope") { () -> AMQPError? in
                 do {
                     try await AMQPConnection.withConnection(to: url, closingWithin: .seconds(1)) { connection in
                         let sender = try await connection.openSession().openSender(to: "q")
-                        // There is credit then.
+                        // After this outcome the sender has credit.
                         try await sender.send(AMQPMessage(body: "first"))
                         broker.signal(SIGSTOP)
                         for number in 0..<5 { try await sender.enqueue(AMQPMessage(body: "\(number)")) }

@@ -5,11 +5,11 @@ import NIOPosix
 import QpidProton
 import Testing
 
-/// Peers that are silent, slow or break TLS, where it takes a socket to be so. What they open is closed within its time, and
-/// those who come next are served.
+/// Peers over sockets that are silent, slow or break TLS. The listener closes their connections in time, and serves the
+/// next client.
 @Suite(.timeLimit(.minutes(2)))
 struct HostileSocketTests {
-    /// How far a client gets before it falls silent.
+    /// The stage at which a client falls silent.
     enum Silence: CaseIterable, Sendable {
         case atOnce, inTheHeader, behindTheSASLHeader, behindTheLogin, behindTheHeader, inTheOpen
 
@@ -34,7 +34,7 @@ struct HostileSocketTests {
         return configuration
     }
 
-    /// The next client can send a message.
+    /// Expects that the next client can send a message.
     private func expectService(_ listener: TestListener, _ tls: AMQPTLS? = nil) async throws {
         var configuration = AMQPConnection.Configuration()
         if let tls { configuration.tls = tls }
@@ -50,17 +50,17 @@ struct HostileSocketTests {
     @Test(arguments: Silence.allCases)
     func silentClient(_ silence: Silence) async throws {
         var configuration = Self.impatient()
-        // A close that the peer does not answer is given up as well.
+        // The listener also gives up a close that the peer does not answer.
         configuration.connection.operationTimeout = .milliseconds(300)
         try await TestListener.with(configuration) { listener in
-            // Returns when the listener has closed the socket.
+            // The call returns when the listener has closed the socket.
             _ = try await exchange(try silence.bytes(), with: listener.listener.port) { _ in false }
             #expect(listener.connections.isEmpty)
         }
         try await TestListener.with { try await self.expectService($0) }
     }
 
-    @Test func manySilentClientsBesideOneThatSpeaks() async throws {
+    @Test func aClientIsServedBesideManySilentOnes() async throws {
         var configuration = Self.impatient()
         configuration.connection.openTimeout = .seconds(2)
         try await TestListener.with(configuration) { listener in
@@ -75,7 +75,7 @@ struct HostileSocketTests {
         var configuration = Self.impatient()
         configuration.tls = AMQPServerTLS(identity: files.server)
         try await TestListener.with(configuration) { listener in
-            // Nothing, and the head of a record that does not come.
+            // The client sends nothing, or the head of a record that never arrives.
             for bytes in [[], [0x16, 3, 1, 0x40, 0]] as [[UInt8]] {
                 _ = try await exchange(bytes, with: listener.listener.port) { _ in false }
             }
@@ -85,7 +85,7 @@ struct HostileSocketTests {
 
     // MARK: Slowness
 
-    /// One byte at a time, each far within the time for the whole: the time for the whole counts.
+    /// Each byte arrives far within the limit, but the limit applies to all bytes together.
     @Test func clientThatSendsByteByByte() async throws {
         try await TestListener.with(Self.impatient()) { listener in
             let bytes = try Silence.inTheOpen.bytes() + Array(repeating: 0, count: 1_000)
@@ -104,7 +104,7 @@ struct HostileSocketTests {
         }
     }
 
-    /// Challenges without end, each in time: there is a time for all together.
+    /// The server sends endless challenges, each in time. One limit applies to all of them together.
     @Test func loginThatNeverEnds() async throws {
         let challenge = try FrameBytes.frame(0x42, [.binary(ByteBuffer(string: "and?"))], type: 1)
         let greeting = FrameBytes.saslHeader + (try Self.mechanisms())
@@ -124,7 +124,7 @@ struct HostileSocketTests {
 
     // MARK: TLS
 
-    /// A fatal alert in place of the handshake: handshake_failure, and protocol_version.
+    /// The peer sends a fatal alert in place of the handshake: handshake_failure or protocol_version.
     @Test(arguments: [UInt8(40), 70, 0])
     func alertInPlaceOfTheHandshake(_ alert: UInt8) async throws {
         var login = ScriptedPeer.Login()
@@ -136,7 +136,7 @@ struct HostileSocketTests {
         }
     }
 
-    /// Alerts, records that are none and plain AMQP on a TLS port: the socket is closed, and the next client is served.
+    /// A TLS port gets alerts, invalid records and plain AMQP. It closes the socket, and serves the next client.
     @Test func brokenTLSOnAListener() async throws {
         let files = try TestCertificates.files()
         var configuration = AMQPListener.Configuration()
@@ -149,7 +149,7 @@ struct HostileSocketTests {
             ]
             for bytes in cases {
                 let answer = try await exchange(bytes, with: listener.listener.port) { _ in false }
-                // Nothing of AMQP leaves a TLS port in the clear.
+                // A TLS port sends no AMQP without encryption.
                 #expect(!answer.contains(Array("AMQP".utf8)), "\(bytes) \(answer)")
             }
             #expect(listener.connections.isEmpty)
@@ -162,7 +162,7 @@ struct HostileSocketTests {
 private enum Trickle {
     private static let pause = Duration.milliseconds(20)
 
-    /// Returns how many bytes were sent when the peer closed the socket.
+    /// Returns how many bytes were sent before the peer closed the socket.
     static func send(_ bytes: [UInt8], to port: Int) async throws -> Int {
         let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .connect(host: "127.0.0.1", port: port).get()
@@ -170,7 +170,7 @@ private enum Trickle {
         return await self.write(bytes, to: channel, piece: 1)
     }
 
-    /// Runs `body` with the port of a server that sends these bytes to each who connects, whatever it hears.
+    /// Runs `body` with the port of a server that sends these bytes to each client, regardless of its input.
     static func serve(_ bytes: [UInt8], piece: Int = 1, _ body: (Int) async throws -> Void) async throws {
         let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelInitializer { channel in

@@ -4,17 +4,17 @@ import NIOCore
 import QpidProton
 import Testing
 
-/// Messages that their sender gives up in their midst, with Proton's own programs on the other side.
+/// Messages that their sender aborts partway, with Proton's own programs on the other side.
 @Suite(.serialized, .timeLimit(.minutes(4)))
 struct InteropAbortTests {
-    // MARK: Their sender aborts
+    // MARK: Proton's sender aborts
 
-    /// In frames that hold what is aborted in one piece, and in many. Where there is more credit than for one, or the session's
-    /// window is closed, the program may give a message up before its first byte leaves, and the peer hears nothing of it.
+    /// The frames carry an aborted message in one piece or in many. With surplus credit or a closed window, the program
+    /// may abandon a message before its first byte leaves. The peer then receives nothing of that message.
     @Test(arguments: [131_072, 1_024], [AMQPReceiver.Window.messages(1), .onDemand])
     func messagesAbortedByTheCProgramLeaveNothing(frameSize: Int, window: AMQPReceiver.Window) async throws {
         let (aborts, whole) = (60, 40)
-        // All of them together are 4.7 MB.
+        // All messages together have 4.7 MB.
         let budget = AMQPMemoryBudget(limit: .mebibytes(1))
         var configuration = AMQPListener.Configuration()
         configuration.connection.maxFrameSize = AMQPByteCount(frameSize)
@@ -23,13 +23,13 @@ struct InteropAbortTests {
             let port = listener.listener.port
             let aborting = try ProtonExample.sendAbort.start(port: port, address: "aborted", count: aborts)
             try await waitUntil("some of it has come") { budget.peak > 0 || !aborting.isRunning }
-            // Another link beside it, within the same budget.
+            // Another link sends within the same budget.
             let sending = try ProtonExample.send.start(port: port, address: "whole", count: whole)
             try await aborting.waitForSuccess()
             try await sending.waitForSuccess()
             #expect(aborting.lines == ["\(aborts) messages started and aborted"])
             #expect(sending.lines == ["\(whole) messages sent and acknowledged"])
-            // That they were begun, and in so many pieces, is seen in the program's frames alone.
+            // Only the frames of the program show that the messages began, and in how many pieces.
             let sent = ProtonTrace.sent(by: aborting)
             #expect(sent.aborts == aborts)
             #expect(sent.transfers >= (frameSize == 1_024 ? 70 : 2) * aborts)
@@ -43,7 +43,7 @@ struct InteropAbortTests {
         }
     }
 
-    /// Before each message the first half of it, aborted, on the same link.
+    /// Before each message, the same link sends its first half and aborts it.
     @Test(arguments: [1_048_576, 512], [AMQPReceiver.Window.messages(1), .onDemand, .automatic])
     func betweenWholeMessagesOfOneLink(frameSize: Int, window: AMQPReceiver.Window) async throws {
         let lines = try CanonicalText.catalogue("catalogue") + CanonicalText.catalogue("catalogue-extended")
@@ -67,9 +67,9 @@ struct InteropAbortTests {
         }
     }
 
-    // MARK: Our sender aborts
+    // MARK: The library's sender aborts
 
-    /// The C program prints what was aborted, and all of what was not.
+    /// The C program prints aborted messages, and the complete contents of the others.
     @Test(arguments: [1_048_576, 4_096], [false, true])
     func weAbortToTheCProgram(frameSize: Int, settled: Bool) async throws {
         let (aborts, whole) = (20, 21)
@@ -94,7 +94,7 @@ struct InteropAbortTests {
         #expect(receiving.aborted == aborts)
     }
 
-    /// Sends whole messages to whoever wants some, every fifth a stream, and one that is aborted between each two.
+    /// Sends complete messages to each receiver, every fifth as a stream, and an aborted message between each two.
     private static func serve(_ connection: AMQPConnection, whole: Int, settled: Bool) async throws {
         for try await wish in connection.incoming {
             switch wish {
@@ -114,7 +114,7 @@ struct InteropAbortTests {
         }
     }
 
-    /// The broker in C takes nothing of what is aborted, goes on, and hands over exactly the others.
+    /// The C broker stores nothing of an aborted message, continues, and delivers exactly the others.
     @Test(arguments: [ForeignPeer.cpp, .python])
     func weAbortThroughTheCBroker(_ receiver: ForeignPeer) async throws {
         let (aborts, lines) = (30, try CanonicalText.catalogue("catalogue").filter { $0.utf8.count < 2_000 })
@@ -136,9 +136,9 @@ struct InteropAbortTests {
         }
     }
 
-    /// Proton's C++ library throws "receiver read failure" where a message is aborted, whoever does it, and its broker gives
-    /// up: to other peers that is a lost connection.
-    @Test func theCppBrokerGivesUpAtAnAbort() async throws {
+    /// Proton's C++ library throws "receiver read failure" at any aborted message, and its broker then ends. Other
+    /// peers lose their connections.
+    @Test func theCppBrokerEndsAtAnAbort() async throws {
         let words = "broker shutdown: exception: receiver read failure"
         try await ProtonExample.cppBroker.withBroker { broker, port in
             let aborting = try ProtonExample.sendAbort.start(port: port, address: "queue", count: 1)
@@ -151,7 +151,7 @@ struct InteropAbortTests {
             #expect(try await sender.send(AMQPMessage(body: "whole")) == .accepted)
             try await Self.abort(on: sender, byCancelling: false)
             try await waitUntil("it gives up") { broker.output.contains(words) }
-            // One of its threads may not notice.
+            // One of the broker's threads may not notice the end.
             broker.kill()
             let error = try await failure(of: "the link") { try await sender.waitUntilClosed() }
             #expect(error.condition == .connectionLost, "\(error)")
@@ -171,7 +171,7 @@ struct InteropAbortTests {
         }
     }
 
-    /// Begins a message, and gives it up when all of it that there is has been written to the socket.
+    /// Begins a message, and aborts it once all its available bytes are written to the socket.
     private static func abort(on sender: AMQPSender, byCancelling: Bool, settled: Bool = false) async throws {
         let (begun, isBegun) = AsyncStream<Void>.makeStream()
         let task = Task {
@@ -225,7 +225,7 @@ private struct AbortedBody: AsyncSequence, AsyncIteratorProtocol {
 }
 
 extension AMQPMessage.Body {
-    /// The number in the map that Proton's send.c makes the body of.
+    /// The number in the map that Proton's send.c writes as the body.
     fileprivate var sequence: Int? {
         guard case .value(.map(let map)) = self else { return nil }
         return map["sequence"]?.intValue
@@ -233,6 +233,6 @@ extension AMQPMessage.Body {
 }
 
 extension ChildProcess {
-    /// How many messages Proton's examples have told of that were aborted.
+    /// The number of aborted messages that Proton's examples have reported.
     fileprivate var aborted: Int { self.lines.count { $0 == "Message aborted" } }
 }

@@ -5,7 +5,7 @@ import Testing
 /// Every AMQP type and every message section that `pn_message` carries, through the example brokers of Proton.
 @Suite(.serialized, .timeLimit(.minutes(4)))
 struct InteropBrokerTests {
-    /// The one in C keeps the last piece of a message that came in several: its messages must be of one frame.
+    /// The C broker keeps only the last piece of a message, so its messages must fit into one frame.
     private static func interop(_ peer: ForeignPeer, through broker: ProtonExample) throws -> Interop {
         let lines = try CanonicalText.catalogue("catalogue")
         return Interop(peer, lines: broker == .broker ? lines.filter { $0.utf8.count < 2_000 } : lines)

@@ -5,8 +5,8 @@ import Testing
 
 /// A program on Debian's Proton C++ library: every AMQP type and every message section that `pn_message` carries.
 ///
-/// The exception is `catalogue-extended`: `pn_message` drops the footer and all data sections but the last. What is
-/// left of such messages is in ``sectionsThatItCannotCarryAreDroppedByIt()``.
+/// The exception is `catalogue-extended`: `pn_message` drops the footer and all data sections but the last. The
+/// remainder of such messages is tested in ``unsupportedSectionsAreDroppedByThePeer()``.
 @Suite(.serialized, .timeLimit(.minutes(4)))
 struct InteropCppTests {
     private let interop: Interop
@@ -70,7 +70,7 @@ struct InteropCppTests {
         try await self.interop.sendToTheirListener(identity, scheme: "amqps", configuration: connecting)
     }
 
-    @Test func sectionsThatItCannotCarryAreDroppedByIt() async throws {
+    @Test func unsupportedSectionsAreDroppedByThePeer() async throws {
         let lines = try CanonicalText.catalogue("catalogue-extended")
         let (process, port) = try await ForeignPeer.cpp.listen(["--count", "\(lines.count)"])
         let connection = try await AMQPConnection.connect(to: "amqp://127.0.0.1:\(port)")

@@ -3,7 +3,7 @@
 import QpidProton
 import Testing
 
-/// Fields that Proton 0.37 does not write by itself, as Proton reads them: its trace shows each frame that it decodes.
+/// Fields that Proton 0.37 does not write itself, as Proton reads them. Its trace shows each frame that it decodes.
 @Suite(.serialized, .timeLimit(.minutes(2)))
 struct InteropFieldsTests {
     @Test func tagsFormatsAndCapabilitiesReachProton() async throws {
@@ -40,7 +40,7 @@ struct InteropFieldsTests {
         #expect(transfers.first?.contains("order-0") == true && transfers.last?.contains("order") == false)
         let formatted = transfers.filter { $0.contains("order-1") }
         #expect(formatted.count > 1 && formatted.count == transfers.count - 2)
-        // 0x12345678, as Proton writes it.
+        // The format is 0x12345678, which Proton prints in decimal or hexadecimal digits.
         #expect(formatted.allSatisfy { $0.contains("=305419896") || $0.contains("=0x12345678") }, "\(formatted)")
         #expect(!transfers[0].contains("=305419896") && !transfers[0].contains("=0x12345678"))
     }

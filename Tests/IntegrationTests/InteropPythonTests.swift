@@ -3,7 +3,8 @@
 import QpidProton
 import Testing
 
-/// Debian's python3-qpid-proton, which carries every section: every AMQP type and every message section, both ways.
+/// Debian's python3-qpid-proton, which supports every section: every AMQP type and every message section, in both
+/// directions.
 @Suite(.serialized, .timeLimit(.minutes(4)))
 struct InteropPythonTests {
     private let interop: Interop
@@ -87,7 +88,7 @@ struct InteropPythonTests {
     }
 
     @Test func heartbeatsOfAQuietPeer() async throws {
-        // It wants to hear something every 500 ms and says something itself; nothing else travels for 2 s.
+        // The peer requires a frame every 500 ms and sends one itself. Nothing else is sent for 2 s.
         try await TestListener.with { listener in
             let arguments = ["receive", listener.url, "queue", "--heartbeat", "0.5", "--timeout", "2"]
             let process = try ForeignPeer.python.start(arguments)

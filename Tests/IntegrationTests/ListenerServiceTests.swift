@@ -9,7 +9,7 @@
     /// A listener as a service.
     @Suite(.timeLimit(.minutes(3)))
     struct ListenerServiceTests {
-        /// Receives from every link until it ends, with a handler.
+        /// Passes the messages of every link to a handler, until the link ends.
         private static func serve(
             _ connection: AMQPConnection,
             _ handle: @escaping @Sendable (AMQPDelivery) async -> Void
@@ -64,7 +64,7 @@
         }
 
         @Test(arguments: [false, true])
-        func theLimitEndsAPeerThatDoesNotAnswerAndAHandlerThatHangs(_ isCancelled: Bool) async throws {
+        func theLimitEndsASilentPeerAndAHangingHandler(_ isCancelled: Bool) async throws {
             var configuration = AMQPListener.Configuration()
             configuration.shutdownLimit = isCancelled ? .seconds(1_000) : .seconds(1)
             let listener = try await AMQPListener.bind(port: 0, configuration: configuration)
@@ -122,7 +122,7 @@
             let tracker = try await sender.enqueue(AMQPMessage(body: "m"))
             try await waitUntil("the handler") { taken.withLock { $0 } }
             let result = await listener.close(within: .milliseconds(500))
-            // The handler has not settled it.
+            // The handler has not settled the message.
             #expect(result.deliveriesNotSettled <= 1)
             try await within("the end of the connection") { try? await connection.waitUntilClosed() }
             #expect(try await failure(of: "the message") { try await tracker.outcome() }.fate == .inDoubt)

@@ -4,7 +4,7 @@ import NIOCore
 import QpidProton
 import Testing
 
-/// Much of everything: messages, bytes, connections, sessions and links.
+/// High load: many messages, bytes, connections, sessions and links.
 @Suite(.serialized, .timeLimit(.minutes(3)))
 struct LoadTests {
     private func receive(_ count: Int, _ receiver: AMQPReceiver) async throws -> [AMQPMessage] {
@@ -40,7 +40,7 @@ struct LoadTests {
     }
 
     @Test func bigMessagesBothWays() async throws {
-        // 32 MiB, no two of its blocks alike.
+        // The body has 32 MiB, and no two of its blocks are equal.
         var bytes = ByteBuffer()
         let noise = (0..<65_528).map { UInt8(truncatingIfNeeded: $0 &* 31 ^ $0 >> 5) }
         for index in 0..<UInt64(512) {
@@ -76,7 +76,7 @@ struct LoadTests {
                 }
                 var connections: [AMQPConnection] = []
                 for try await connection in group { connections.append(connection) }
-                // All are open at once.
+                // All connections are open at the same time.
                 #expect(connections.allSatisfy { $0.error == nil } && listener.connections.count == 200)
                 for connection in connections { try await connection.close().check() }
             }

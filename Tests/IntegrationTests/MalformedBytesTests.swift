@@ -4,10 +4,11 @@ import Foundation
 import QpidProton
 import Testing
 
-/// Random, truncated and bit-flipped bytes over TCP: an error or a close, no crash, no hang, and the next connection works.
+/// Random, truncated and bit-flipped bytes over TCP. They lead to an error or a close, never to a crash or a hang, and
+/// the next connection works.
 ///
-/// The seed of a run is printed; QPID_PROTON_SEED sets it, and QPID_PROTON_CASES how many cases there are: seed n of a
-/// run is the first of the run that begins with n.
+/// The run prints its seed. `QPID_PROTON_SEED` sets the seed, and `QPID_PROTON_CASES` the number of cases. Case n of a
+/// run equals the first case of a run whose seed is n higher.
 @Suite(.serialized, .timeLimit(.minutes(3)))
 struct MalformedBytesTests {
     private static let seed: UInt64 = {
@@ -19,7 +20,7 @@ struct MalformedBytesTests {
 
     private static let cases = ProcessInfo.processInfo.environment["QPID_PROTON_CASES"].flatMap { Int($0) } ?? 300
 
-    /// When a client that is cut short is given up: soon, and not one that is slow under a sanitizer.
+    /// The timeout for a truncated client: short, but long enough for a client under a sanitizer.
     #if THREAD_SANITIZER || ADDRESS_SANITIZER
         private static let timeout: Duration = .seconds(10)
     #else
@@ -39,7 +40,8 @@ struct MalformedBytesTests {
             for batch in stride(from: 0, to: cases.count, by: 50) {
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     for bytes in cases[batch..<min(batch + 50, cases.count)] {
-                        // Returns when the listener has closed the socket; a deadline of its own tells of a hang.
+                        // The task returns when the listener has closed the socket. A deadline of its own detects a
+                        // hang.
                         group.addTask { try await Self.send(bytes, opening, to: listener.listener.port) }
                     }
                     try await group.waitForAll()
@@ -64,7 +66,7 @@ struct MalformedBytesTests {
         }
     }
 
-    /// Sends bytes: those behind the opening when the listener has attached the links and granted credit.
+    /// Sends bytes. The bytes after the opening follow once the listener has attached the links and granted credit.
     private static func send(_ bytes: [UInt8], _ opening: Int, to port: Int) async throws {
         let marks: [[UInt8]] = [[0xa1, 3] + Array("out".utf8), [0xa1, 2] + Array("in".utf8), [0, 0x53, 0x13]]
         let rest = Array(bytes.dropFirst(opening))
@@ -89,10 +91,11 @@ struct MalformedBytesTests {
         try await TestListener.with { try await AMQPConnection.connect(to: $0.url).close() }
     }
 
-    /// Talks to a peer that damages one of the things it sends.
+    /// Runs a dialogue with a peer that damages one of its writes.
     private static func beDamaged(_ seed: UInt64, _ configuration: AMQPConnection.Configuration) async throws {
         var login = ScriptedPeer.Login()
-        // SASL header, mechanisms, outcome, header, open, begin, attach, flow, attach, three transfers, disposition, …
+        // The writes are the SASL header, mechanisms, outcome, header, open, begin, attach, flow, attach, three
+        // transfers, disposition, …
         let damaged = Int(seed % 16) + 1
         login.damage = { bytes, number in number == damaged ? Damage.apply(to: [bytes], seed: seed) : bytes }
         try await ScriptedPeer.with(login: login) { _, url in
@@ -110,7 +113,7 @@ struct MalformedBytesTests {
         }
     }
 
-    /// What Proton 0.37 takes, and frees memory twice for when the session or the link ends.
+    /// Proton 0.37 accepts these frames, and frees memory twice when the session or the link ends.
     @Test(arguments: [
         (6, AMQPCondition.illegalState),  // the begin
         (7, .sessionHandleInUse),  // the attach
@@ -120,7 +123,7 @@ struct MalformedBytesTests {
         login.damage = { bytes, written in
             guard written == number else { return bytes }
             var other = bytes
-            // Another link by the name of "other", on the same handle.
+            // Another link named "LINK" uses the same handle.
             if number == 7, let name = bytes.firstRange(of: Array("link".utf8)) {
                 other.replaceSubrange(name, with: Array("LINK".utf8))
             }
@@ -170,7 +173,7 @@ enum Damage {
         }
     }
 
-    /// Damages a stream, given as its headers and frames, in one of seven ways that the seed chooses.
+    /// Damages a stream, which is given as its headers and frames, in one of seven ways that the seed chooses.
     static func apply(to stream: [[UInt8]], seed: UInt64) -> [UInt8] {
         var generator = Generator(state: seed)
         func random(_ count: Int) -> [UInt8] {
@@ -191,11 +194,11 @@ enum Damage {
             }
             return bytes
         case 4:
-            // A frame whose size is right and whose content is not.
+            // The frame has the correct size, but random content.
             let index = index()
             parts[index] = Array(parts[index].prefix(8)) + random(parts[index].count - 8)
         case 5:
-            // Frames in another order, twice, or not at all.
+            // Two frames swap places, or one is duplicated. One of them may also be omitted.
             let (index, other) = (index(), index())
             if Bool.random(using: &generator) {
                 parts.swapAt(index, other)
@@ -204,7 +207,7 @@ enum Damage {
             }
             if Bool.random(using: &generator) { parts.remove(at: index) }
         default:
-            // A part of one frame is replaced by another's.
+            // A part of another frame replaces a part of this one.
             let (index, other) = (index(), index())
             parts[index] = Array(parts[index].prefix(12)) + parts[other].dropFirst(12)
         }

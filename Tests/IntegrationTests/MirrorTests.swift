@@ -3,9 +3,9 @@
 import QpidProton
 import Testing
 
-/// Looking at a connection from outside does not touch what its event loop changes.
+/// Inspecting a connection from outside does not touch the state that its event loop changes.
 @Suite struct MirrorTests {
-    @Test func handlesCanBeDumpedWhileTheyWork() async throws {
+    @Test func handlesCanBeDumpedWhileInUse() async throws {
         try await TestListener.with { listener in
             let connection = try await AMQPConnection.connect(to: listener.url)
             let session = try await connection.openSession()

@@ -8,7 +8,7 @@
     import Synchronization
     import Testing
 
-    /// Clients, consumers and listeners as services: what a graceful shutdown does, and how long it takes.
+    /// Clients, consumers and listeners as services: the effects and the duration of a graceful shutdown.
     @Suite(.timeLimit(.minutes(3)))
     struct ServiceTests {
         private static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
@@ -22,7 +22,7 @@
 
         // MARK: The client
 
-        @Test func aShutdownSendsWhatWasAcceptedAndReturns() async throws {
+        @Test func aShutdownSendsAcceptedMessagesAndReturns() async throws {
             try await withClient { client, peer, _ in
                 peer.settle(false)
                 try await testGracefulShutdown { trigger in
@@ -32,7 +32,7 @@
                     try await waitUntil("the messages") { peer.ids.count == 50 }
                     trigger.triggerGracefulShutdown()
                     try await waitUntil("the close") { client.state == .closing }
-                    // Nothing is cut off: the client waits for the outcomes.
+                    // The client waits for the outcomes and abandons no message.
                     #expect(trackers.allSatisfy { $0.result == nil })
                     for arrival in peer.arrivals { arrival.delivery.accept() }
                     try await within("the end") { try await running.value }
@@ -44,7 +44,7 @@
         }
 
         @Test func aShutdownEndsAnAttemptAtOnce() async throws {
-            // It takes connections, and says nothing.
+            // The socket accepts connections, but sends nothing.
             let socket = try RawSocket()
             socket.listen(backlog: 8)
             let client = AMQPClient(url: "amqp://127.0.0.1:\(socket.port)")
@@ -85,7 +85,7 @@
             }
         }
 
-        @Test func aShutdownDuringAnOutageNamesWhatWasNotSent() async throws {
+        @Test func aShutdownDuringAnOutageReportsUnsentMessages() async throws {
             try await withClient { client, peer, proxy in
                 try await testGracefulShutdown { trigger in
                     let running = Task { try await client.run() }
@@ -101,7 +101,7 @@
             }
         }
 
-        @Test func aClientThatIsShutDownBeforeItRunsNeverConnects() async throws {
+        @Test func aClientShutDownBeforeItRunsNeverConnects() async throws {
             try await withClient { client, peer, _ in
                 try await testGracefulShutdown { trigger in
                     trigger.triggerGracefulShutdown()
@@ -134,7 +134,7 @@
             }
         }
 
-        @Test func aCancellationAloneEndsTheClientWithAnError() async throws {
+        @Test func aCancellationWithoutAShutdownEndsTheClientWithAnError() async throws {
             try await withClient { client, _, _ in
                 let running = Task { try await client.run() }
                 _ = try await client.sender(to: "q")
@@ -154,7 +154,7 @@
                 let consumer = AMQPConsumer(client, .init(source: "jobs")) { delivery in
                     begun.withLock { $0 += 1 }
                     try await waitUntil("the test") { goes.withLock { $0 } }
-                    // A handler can still send: it is asked to finish, and not cut off.
+                    // A handler can still send, because the shutdown lets it finish.
                     #expect(Task.isShuttingDownGracefully && client.health.isReady)
                     try await answers.send(AMQPMessage(body: delivery.decodeMessage().bodyString ?? "?"))
                 }
@@ -176,7 +176,7 @@
         }
 
         @Test(arguments: [false, true])
-        func oneLimitHoldsForAll(_ isFrozen: Bool) async throws {
+        func oneLimitAppliesToAllServices(_ isFrozen: Bool) async throws {
             let limit = Duration.seconds(2)
             let lines = ServiceLines()
             try await ClientPeer.with { peer in
@@ -190,7 +190,7 @@
                     )
                     let answers = try await client.sender(to: "answers")
                     let begun = Shared(0)
-                    // Three consumers whose handlers never return by themselves.
+                    // Three consumers have handlers that never return by themselves.
                     let consumers = (0..<3).map { number in
                         AMQPConsumer(client, .init(source: "jobs\(number)")) { _ in
                             begun.withLock { $0 += 1 }
@@ -219,7 +219,7 @@
             }
         }
 
-        @Test func aCancellationCancelsTheHandlersOfAConsumerThatStops() async throws {
+        @Test func aCancellationCancelsTheHandlersOfAStoppingConsumer() async throws {
             try await withClient { client, peer, _ in
                 let begun = Shared(false)
                 let consumer = AMQPConsumer(client, .init(source: "q")) { _ in
@@ -239,7 +239,7 @@
                     }
                     #expect(time < .seconds(15), "\(time)")
                     #expect(try await tracker.outcome() == .released)
-                    // The client goes on: it was not asked to shut down.
+                    // The client continues, because it was not shut down.
                     #expect(client.state == .open(generation: 1))
                 }
             }
@@ -262,14 +262,14 @@
                     #expect(result.isComplete, "\(result)")
                 }
                 #expect(time < .seconds(8), "\(time)")
-                // The message went back in order.
+                // The message was returned in order.
                 #expect(try await tracker.outcome() == .released)
                 #expect(consumer.result.released == 1 && consumer.result.stale == 0)
             }
         }
     }
 
-    /// A value of a test and its handlers.
+    /// A value that a test shares with its handlers.
     final class Shared<Value: Sendable>: Sendable {
         private let value: Mutex<Value>
         init(_ value: Value) { self.value = Mutex(value) }

@@ -5,14 +5,14 @@ import QpidProton
 import Synchronization
 import Testing
 
-/// Many connections that read at the same time stay within the budget that they share.
+/// Many connections that read at the same time stay within their shared budget.
 @Suite(.serialized, .timeLimit(.minutes(3)))
 struct SharedBudgetTests {
     private static let clients = 24
     private static let small = 50
     private static let large = 20
 
-    /// What has come of large messages stays with the application until it is let go on.
+    /// Holds large messages in the application until the gate opens.
     private final class Gate: Sendable {
         private let isOpen = Atomic(false)
         /// The connections whose small messages have been accepted.
@@ -58,7 +58,7 @@ struct SharedBudgetTests {
         await connection.close()
     }
 
-    /// Credit and windows were told for small messages, and large ones come, on all connections at once.
+    /// Credit and windows were granted for small messages, but large ones arrive on all connections at once.
     @Test(arguments: [false, true]) func readsAtTheSameTimeStayWithinTheBudget(isTLS: Bool) async throws {
         let budget = AMQPMemoryBudget(limit: .mebibytes(1))
         let files = try TestCertificates.files()
@@ -88,7 +88,7 @@ struct SharedBudgetTests {
                         }
                     }
                 }
-                // Where reads come one after the other, credit keeps all of them below the low mark.
+                // If reads follow one another, credit keeps all of them below the low mark.
                 var (used, since) = (0, ContinuousClock.now)
                 try await waitUntil(
                     "the budget is full or at rest, of which \(used) bytes are used",
@@ -101,8 +101,8 @@ struct SharedBudgetTests {
                 try await group.waitForAll()
             }
         }
-        // Of few a frame is completed when there is no room any more, for which half of what is above the low mark is kept; with
-        // TLS the rest of a record may come of each.
+        // A few connections complete a frame after the room is used up. Half of the budget above the low mark is
+        // reserved for them. With TLS, each may add the rest of a record.
         let above = isTLS ? Self.clients * 16_896 - (budget.limit.bytes - budget.low.bytes) / 2 : 0
         #expect(budget.peak.bytes <= budget.limit.bytes + above)
         await listener.close()

@@ -5,7 +5,8 @@ import NIOPosix
 import QpidProton
 import Testing
 
-/// Tasks on the event loop of their connection: they send and receive there, and the connection goes on between.
+/// Tasks on the event loop of their connection. They send and receive there, and the connection makes progress between
+/// their steps.
 @Suite struct TaskExecutorTests {
     private static let count = 20_000
 

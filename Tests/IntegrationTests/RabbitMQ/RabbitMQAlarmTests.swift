@@ -7,14 +7,14 @@ import Synchronization
 import Testing
 
 extension RabbitMQTests {
-    /// The broker has no memory left, says so in the midst of the load, and has some again.
+    /// The broker runs out of memory under load, raises an alarm, and later clears it.
     @Suite(.timeLimit(.minutes(20)))
     struct MemoryAlarm {
-        /// QPID_PROTON_RABBITMQ_ALARMS says how many.
+        /// The number of alarms, from `QPID_PROTON_RABBITMQ_ALARMS`.
         private static let rounds =
             ProcessInfo.processInfo.environment["QPID_PROTON_RABBITMQ_ALARMS"].flatMap(Int.init) ?? 3
 
-        /// Sends as fast as it can, in an order of numbers, until it is stopped; not while it rests.
+        /// Sends numbered messages at full speed until `stop`, with pauses while `rest` is set.
         private static func sendFlatOut(
             _ sender: AMQPSender,
             _ account: OutcomeAccount,
@@ -53,7 +53,7 @@ extension RabbitMQTests {
             try await scene.fill(other, numbers: 0..<300 * self.rounds)
             let session = try await scene.connection.openSession()
             let sender = try await session.openSender(to: RabbitMQAddress.queue(queue))
-            // The consumer is on the same connection. It fetches little ahead, so that the broker has to go on sending.
+            // The consumer uses the same connection. It prefetches little, so that the broker must continue to send.
             let receiver = try await scene.openReceiver(from: other, window: .messages(20))
             let events = Mutex<[AMQPFlowEvent]>([])
             let watching = Task {
@@ -80,12 +80,12 @@ extension RabbitMQTests {
                         }
                     }
                 }
-                // What was on its way is settled, and then nothing more.
+                // Messages in flight are settled, and nothing follows them.
                 let numbers = 300 * round..<300 * (round + 1)
                 #expect(try await receiver.takeBodies(300) == numbers.map { "\($0)" })
                 #expect(try await sender.snapshot().blockedBy == .remoteWindow)
                 try await scene.broker.control("set_vm_memory_high_watermark", "absolute", "2GB")
-                // Else fifty rounds would be millions of messages.
+                // Without the pause, fifty rounds would send millions of messages.
                 rest.set()
                 try await waitUntil("all of them accepted") { account.isComplete }
                 #expect(session.error == nil && scene.connection.error == nil && account.other.isEmpty)
@@ -97,7 +97,7 @@ extension RabbitMQTests {
             #expect(account.accepted == account.sent && account.other.isEmpty, "\(account.other.prefix(3))")
             watching.cancel()
             try await sender.close().check()
-            // All are in the queue, each once, in order.
+            // The queue contains every message once, in order.
             let reader = try await scene.openReceiver(from: queue)
             var expected = 0
             while expected < account.sent {

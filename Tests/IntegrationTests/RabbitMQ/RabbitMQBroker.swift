@@ -6,19 +6,19 @@ import QpidProtonRabbitMQ
 import Synchronization
 import Testing
 
-/// All tests against RabbitMQ 4, one after the other: a memory alarm stops the senders of all.
+/// All tests against RabbitMQ 4. They run one after another, because a memory alarm stops the senders of all tests.
 @Suite(
     .serialized,
     .enabled(if: RabbitMQBroker.configured != nil, "no RabbitMQ is configured: run dev/test --rabbitmq")
 )
 enum RabbitMQTests {}
 
-/// The broker that dev/test --rabbitmq has started with dev/rabbitmq.
+/// The broker that `dev/test --rabbitmq` has started with `dev/rabbitmq`.
 struct RabbitMQBroker: Sendable {
     let port: Int
     var version = 4
 
-    /// Nil where no broker is configured: QPID_PROTON_TEST_RABBITMQ holds its port.
+    /// The broker whose port is in `QPID_PROTON_TEST_RABBITMQ`; `nil` if none is configured.
     static let configured = ProcessInfo.processInfo.environment["QPID_PROTON_TEST_RABBITMQ"].flatMap(Int.init)
         .map { RabbitMQBroker(port: $0) }
 
@@ -38,7 +38,7 @@ struct RabbitMQBroker: Sendable {
         try await self.run(["ctl"] + arguments)
     }
 
-    /// Has dev/rabbitmq start or stop the broker.
+    /// Starts or stops the broker with `dev/rabbitmq`.
     func run(_ action: String...) async throws { try await self.run(action) }
 
     @discardableResult
@@ -50,7 +50,7 @@ struct RabbitMQBroker: Sendable {
     }
 }
 
-/// A connection with a session and the management, and the queues that a test has made.
+/// A connection with a session and the management, and the queues that a test has declared.
 struct RabbitMQScene: Sendable {
     let broker: RabbitMQBroker
     let connection: AMQPConnection
@@ -63,7 +63,7 @@ struct RabbitMQScene: Sendable {
         let exchanges = Mutex<[String]>([])
     }
 
-    /// Runs `body`, and deletes what it has declared.
+    /// Runs `body`, and deletes everything that it has declared.
     static func with(
         configuration: AMQPConnection.Configuration = .init(),
         limit: Duration = .seconds(120),
@@ -104,7 +104,7 @@ struct RabbitMQScene: Sendable {
         }
     }
 
-    /// Declares a queue of a name that no other has, and returns the name.
+    /// Declares a queue with a unique name, and returns the name.
     func declare(
         _ kind: RabbitMQQueue.Kind = .classic,
         named suffix: String = "",
@@ -117,7 +117,7 @@ struct RabbitMQScene: Sendable {
         return queue.name
     }
 
-    /// Declares an exchange of a name that no other has, and returns the name.
+    /// Declares an exchange with a unique name, and returns the name.
     func declareExchange(_ kind: RabbitMQExchange.Kind, named suffix: String = "") async throws -> String {
         let exchange = RabbitMQExchange("test-\(UUID().uuidString)\(suffix)", kind: kind)
         self.made.exchanges.withLock { $0.append(exchange.name) }
@@ -141,7 +141,7 @@ struct RabbitMQScene: Sendable {
         try await sender.close().check()
     }
 
-    /// Sends the numbers up to a count to a queue.
+    /// Sends the numbers of a range to a queue.
     func fill(_ queue: String, numbers: Range<Int>) async throws {
         try await self.fill(queue, numbers.map { AMQPMessage(body: "\($0)") })
     }
@@ -152,13 +152,13 @@ struct RabbitMQScene: Sendable {
 }
 
 extension AMQPReceiver {
-    /// The next message, which must come.
+    /// Returns the next message, which must arrive.
     func take() async throws -> AMQPDelivery {
         guard let delivery = try await self.next() else { throw NoFailure(what: "a link that was closed") }
         return delivery
     }
 
-    /// The bodies of messages that must come; they are accepted.
+    /// Accepts messages that must arrive, and returns their bodies.
     func takeBodies(_ count: Int) async throws -> [String] {
         var bodies: [String] = []
         while bodies.count < count {

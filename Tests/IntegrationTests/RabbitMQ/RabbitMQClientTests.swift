@@ -33,7 +33,7 @@ extension RabbitMQTests {
             }
         }
 
-        @Test func linksBeyondTheLimitAreTriedFirst() async throws {
+        @Test func linksBeyondTheLimitAreProbedFirst() async throws {
             try await RabbitMQScene.with { scene in
                 let queue = try await scene.declare()
                 try await AMQPClient.withClient(url: scene.broker.url) { client in
@@ -69,9 +69,10 @@ extension RabbitMQTests {
             try await Self.manage(broker) { try await $0.deleteQueue(queue.name) }
         }
 
-        /// With the filter, and without, which begins at the next message: then only the messages themselves tell.
+        /// Without a filter the stream begins at the next message, and only the messages themselves reveal their
+        /// offsets.
         @Test(arguments: [true, false])
-        func aStreamGoesOnBehindTheLastSettledMessage(_ isNamed: Bool) async throws {
+        func aStreamContinuesAfterTheLastSettledMessage(_ isNamed: Bool) async throws {
             let broker = try RabbitMQBroker.required()
             let stream = RabbitMQQueue("test-\(UUID().uuidString)", kind: .stream)
             try await Self.manage(broker) { try await $0.declare(stream) }
@@ -86,7 +87,7 @@ extension RabbitMQTests {
                     for number in 0..<15 {
                         let delivery = try #require(try await receiver.next())
                         received.append(try #require(Int(try delivery.decodeMessage().bodyString ?? "")))
-                        // The last is not settled, and comes again.
+                        // The last message is not settled, so it arrives again.
                         if number < 14 { delivery.accept() }
                     }
                     let generation = round + 2
@@ -106,7 +107,7 @@ extension RabbitMQTests {
             let kills = ProcessInfo.processInfo.environment["QPID_PROTON_RABBITMQ_KILLS"].flatMap(Int.init) ?? 2
             let queue = RabbitMQQueue("test-\(UUID().uuidString)", kind: .quorum)
             try await Self.manage(broker) { try await $0.declare(queue) }
-            // RabbitMQ 4.0 writes down that there is a queue some time after it has declared it.
+            // RabbitMQ 4.0 stores the existence of a queue some time after its declaration.
             try await broker.run("stop")
             try await broker.run("start")
             let client = Self.client(broker)
@@ -130,7 +131,7 @@ extension RabbitMQTests {
             stops.withLock { $0 = true }
             let trackers = try await sending.value
             for tracker in trackers { #expect(try await tracker.outcome() == .accepted) }
-            // What the broker has, read by a connection of its own.
+            // The test reads the broker's messages with a connection of its own.
             let receiver = try await client.receiver(from: RabbitMQAddress.queue(queue.name))
             var counts: [Int: Int] = [:]
             while let delivery = try await receiver.receive(timeout: .seconds(2)) {

@@ -6,7 +6,7 @@ import Synchronization
 import Testing
 
 extension RabbitMQTests {
-    /// Consumers that handle messages to their end, at each kind of queue.
+    /// Consumers that handle messages completely, at each kind of queue.
     @Suite(.timeLimit(.minutes(5)))
     struct Consuming {
         private struct Failure: Error, CustomStringConvertible {
@@ -24,7 +24,7 @@ extension RabbitMQTests {
             }
         }
 
-        /// Runs a consumer until `isDone`, and returns its numbers.
+        /// Runs a consumer until `isDone`, and returns its counts.
         private func consume(
             _ scene: RabbitMQScene,
             _ configuration: AMQPConsumer.Configuration,
@@ -113,7 +113,7 @@ extension RabbitMQTests {
                     ) {
                         let body = try attempts.note($0)
                         if cuts.contains(body) { proxy.end(.cut, .toServer) }
-                        // One that fails for good is rejected, and the stream goes on.
+                        // A message that fails on every attempt is rejected, and the stream continues.
                         if body == "1500" { throw Failure() }
                     }
                     print("stream: \(result)")

@@ -6,10 +6,10 @@ import Synchronization
 import Testing
 
 extension RabbitMQTests {
-    /// Several consumers of one queue, and numbers that wrap.
+    /// Several consumers of one queue, and serial numbers that wrap.
     @Suite(.timeLimit(.minutes(5)))
     struct Consumers {
-        /// How often each number has come.
+        /// The number of arrivals of each message.
         private final class Counts: Sendable {
             private let counts: Mutex<[Int]>
 
@@ -21,11 +21,11 @@ extension RabbitMQTests {
         }
 
         @Test(arguments: [RabbitMQQueue.Kind.classic, .quorum])
-        func aSingleActiveConsumerHandsOverInOrder(_ kind: RabbitMQQueue.Kind) async throws {
+        func singleActiveConsumersFollowInOrder(_ kind: RabbitMQQueue.Kind) async throws {
             try await RabbitMQScene.with { scene in
                 let queue = try await scene.declare(kind) { $0.hasSingleActiveConsumer = true }
                 try await scene.fill(queue, numbers: 0..<1_000)
-                // On connections of their own, as services would be.
+                // Each receiver has a connection of its own, like separate services.
                 var connections: [AMQPConnection] = []
                 var receivers: [AMQPReceiver] = []
                 for _ in 0..<3 {
@@ -38,7 +38,7 @@ extension RabbitMQTests {
                 }
                 #expect(try await receivers[0].takeBodies(300) == (0..<300).map { "\($0)" })
                 #expect(receivers[1].bufferedMessages == 0 && receivers[2].bufferedMessages == 0)
-                // In order: what has been fetched goes back.
+                // The prefetched messages return in order.
                 try await receivers[0].close().check()
                 #expect(try await receivers[1].takeBodies(300) == (300..<600).map { "\($0)" })
                 #expect(receivers[2].bufferedMessages == 0)
@@ -93,7 +93,7 @@ extension RabbitMQTests {
             try await RabbitMQScene.with { scene in
                 let queue = try await scene.declare()
                 let session = try await scene.connection.openSession()
-                // The broker begins four before the end of its numbers.
+                // The broker begins four below the end of its numbers.
                 #expect(try await session.snapshot().nextIncomingID == 0xFFFF_FFFC)
                 try await scene.fill(queue, numbers: 0..<2_000)
                 let address = RabbitMQAddress.queue(queue)
@@ -103,14 +103,14 @@ extension RabbitMQTests {
                     let receiver = try await session.openReceiver(from: address, window: window)
                     #expect(try await receiver.takeBodies(500) == (first..<first + 500).map { "\($0)" })
                     try await receiver.close().check()
-                    // What was fetched ahead has gone back.
+                    // The prefetched messages have returned.
                     try await waitUntil("the rest") {
                         try await scene.management.queue(queue).messageCount == 2_000 - first - 500
                     }
                 }
                 #expect(try await session.snapshot().nextIncomingID < 0x8000_0000)
                 try await scene.expectEmpty(queue)
-                // A drain takes the count of a link beyond its end too.
+                // A drain also advances the link's delivery-count beyond the wrap.
                 let receiver = try await session.openReceiver(from: address)
                 #expect(try await receiver.receive(timeout: .zero) == nil)
                 try await scene.fill(queue, numbers: 0..<1)

@@ -7,7 +7,7 @@ import QpidProtonRabbitMQ
 import Testing
 
 extension RabbitMQTests {
-    /// What the article "RabbitMQ 4 in truth" states of RabbitMQ 4.0.
+    /// The statements of the article "RabbitMQ 4 in truth" about RabbitMQ 4.0.
     @Suite(.timeLimit(.minutes(5)))
     struct Differences {
         // MARK: The delivery limit
@@ -27,7 +27,7 @@ extension RabbitMQTests {
                 for attempt in 0..<21 {
                     let delivery = try await receiver.take()
                     let message = try delivery.decodeMessage()
-                    // The header counts failures alone, the annotation every return.
+                    // The header counts only failures, and the annotation counts every return.
                     #expect(message.header.deliveryCount == (way == .fail ? UInt32(attempt) : 0))
                     let returns = message.messageAnnotations[symbol: "x-delivery-count"]?.intValue
                     #expect(returns == (attempt == 0 ? nil : attempt))
@@ -98,7 +98,7 @@ extension RabbitMQTests {
                 request.properties.messageID = "1"
                 request.properties.replyTo = RabbitMQAddress.queue(replyQueue.name)
                 try await scene.fill(prices, [request])
-                // The answering side has a connection of its own.
+                // The replying side has a connection of its own.
                 try await AMQPConnection.withConnection(to: scene.broker.url) { connection in
                     let session = try await connection.openSession()
                     let delivery = try await session.openReceiver(from: RabbitMQAddress.queue(prices)).take()
@@ -169,7 +169,8 @@ extension RabbitMQTests {
             }
         }
 
-        /// The broker knows no aborted transfer: it compares `settled` with the first transfer's, and Proton has set it.
+        /// The broker does not support aborted transfers. It compares `settled` with the first transfer, and Proton has
+        /// set it.
         @Test(arguments: [AMQPSenderSettleMode.unsettled, .settled, .mixed])
         func anAbortedMessageEndsTheSessionAndIsNotStored(_ mode: AMQPSenderSettleMode) async throws {
             try await RabbitMQScene.with { scene in

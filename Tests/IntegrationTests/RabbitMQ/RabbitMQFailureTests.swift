@@ -5,13 +5,13 @@ import QpidProtonRabbitMQ
 import Testing
 
 extension RabbitMQTests {
-    /// What goes wrong at the broker: the error names what happened.
+    /// Failures at the broker. Each error names the cause.
     @Suite(.timeLimit(.minutes(5)))
     struct Failures {
         @Test func aMissingQueue() async throws {
             try await RabbitMQScene.with { scene in
                 let address = RabbitMQAddress.queue("there is no such queue")
-                // Each on a session of its own: the broker ends it.
+                // Each link has a session of its own, because the broker ends the session.
                 let sending = try await scene.connection.openSession()
                 let receiving = try await scene.connection.openSession()
                 let errors = [
@@ -57,7 +57,7 @@ extension RabbitMQTests {
             }
         }
 
-        @Test func aQueueIsDeletedBehindASender() async throws {
+        @Test func aQueueIsDeletedWhileASenderIsAttached() async throws {
             try await RabbitMQScene.with { scene in
                 let queue = try await scene.declare()
                 let sender = try await scene.openSender(to: queue)
@@ -110,7 +110,7 @@ extension RabbitMQTests {
             #expect(error.detail.contains("refused the login with SASL PLAIN"), "\(error)")
         }
 
-        /// The broker writes the reason to its log, and tells the client nothing.
+        /// The broker logs the reason, but does not send it to the client.
         @Test func aVirtualHostThatIsNotThere() async throws {
             let broker = try RabbitMQBroker.required()
             let error = try await connectFailure(broker.url) { $0.virtualHost = "vhost:there is none" }
@@ -125,7 +125,7 @@ extension RabbitMQTests {
             #expect([.connectionFramingError, .connectionLost, .timeout].contains(error.condition), "\(error)")
         }
 
-        // MARK: Login that works
+        // MARK: Successful logins
 
         @Test func anonymous() async throws {
             let broker = try RabbitMQBroker.required()

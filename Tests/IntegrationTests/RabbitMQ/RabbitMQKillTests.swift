@@ -7,25 +7,25 @@ import Synchronization
 import Testing
 
 extension RabbitMQTests {
-    /// The broker is killed in the midst of the load, and starts again: what it accepted is there, and the sender's account
+    /// The broker is killed under load and restarted. It still has every accepted message, and the sender's account
     /// adds up.
     @Suite(.timeLimit(.minutes(30)))
     struct Kills {
-        /// QPID_PROTON_RABBITMQ_KILLS says how many.
+        /// The number of kills, from `QPID_PROTON_RABBITMQ_KILLS`.
         private static let rounds =
             ProcessInfo.processInfo.environment["QPID_PROTON_RABBITMQ_KILLS"].flatMap(Int.init) ?? 2
 
-        /// What the sender knows of each message, over all rounds.
+        /// The sender's account of each message, over all rounds.
         private struct Ledger {
             var total = MessageSums()
-            /// How often each was accepted, and how often it may have come besides.
+            /// The number of times each message was accepted, and the number of times it may have arrived in addition.
             var accepted: [Int: Int] = [:]
             var doubtful: [Int: Int] = [:]
-            /// Those that are to be sent again.
+            /// The messages to send again.
             var again: [Int] = []
             var next = 0
 
-            /// The number of a message that was not offered yet.
+            /// Returns the number of a message that was not offered yet.
             mutating func take() -> Int {
                 self.next += 1
                 return self.next - 1
@@ -45,15 +45,15 @@ extension RabbitMQTests {
             }
         }
 
-        @Test func everyAcceptedMessageIsThere() async throws {
+        @Test func everyAcceptedMessageIsStored() async throws {
             let broker = try RabbitMQBroker.required()
-            // It fails where the broker is not of dev/rabbitmq, which could not kill it.
+            // The call fails for a broker that `dev/rabbitmq` did not start, because the test could not kill that one.
             try await broker.run("status")
             let queue = RabbitMQQueue("test-\(UUID().uuidString)", kind: .quorum)
             try await within("the test", limit: .seconds(1_500)) {
                 try await Self.manage(broker) { try await $0.declare(queue) }
-                // RabbitMQ 4.0 writes down that there is a queue some time after it has declared it: one that is killed before
-                // starts it anew, and empty.
+                // RabbitMQ 4.0 stores the existence of a queue some time after its declaration. A broker that is killed
+                // earlier recreates the queue empty.
                 try await broker.run("stop")
                 try await broker.run("start")
                 var ledger = Ledger()
@@ -63,7 +63,7 @@ extension RabbitMQTests {
                     print("kill \(round + 1): \(account.sums)")
                     try await broker.run("start")
                 }
-                // What is left over, and no kill.
+                // The remaining messages are sent without another kill.
                 let (connection, sender) = try await Self.connect(broker, queue.name)
                 let last = SendAccount()
                 for number in ledger.again { await Self.offer(number, sender, last) }
@@ -77,7 +77,7 @@ extension RabbitMQTests {
             }
         }
 
-        /// Sends flat out until the broker, which is killed meanwhile, is gone.
+        /// Sends at full speed until the broker has been killed.
         private static func send(
             _ round: Int,
             _ ledger: inout Ledger,
@@ -86,7 +86,7 @@ extension RabbitMQTests {
         ) async throws -> SendAccount {
             let (connection, sender) = try await self.connect(broker, queue)
             let account = SendAccount()
-            // Not always at the same moment.
+            // Each round kills the broker at another moment.
             let moment = 300 + round * 977 % 3_000
             let kill = Task {
                 try await waitUntil("messages flow") { account.count(.accepted) > moment }
@@ -94,7 +94,7 @@ extension RabbitMQTests {
             }
             var again = ledger.again[...]
             while sender.error == nil { await self.offer(again.popFirst() ?? ledger.take(), sender, account) }
-            // Those that were not even offered have their turn in the next round.
+            // Messages that were not even offered follow in the next round.
             ledger.again = Array(again)
             try await kill.value
             let error = try #require(connection.error)
@@ -113,7 +113,7 @@ extension RabbitMQTests {
             await account.offer(number) { [message] () throws(AMQPError) in try await sender.enqueue(message) }
         }
 
-        /// Takes all out of the queue, and compares.
+        /// Reads all messages of the queue, and compares them with the ledger.
         private static func compare(_ ledger: Ledger, _ broker: RabbitMQBroker, _ queue: String) async throws {
             var seen: [Int: Int] = [:]
             try await AMQPConnection.withConnection(to: broker.url) { connection in
@@ -140,7 +140,7 @@ extension RabbitMQTests {
             )
         }
 
-        /// Connects as soon as the broker and its queue are there.
+        /// Connects as soon as the broker and its queue are available.
         private static func connect(
             _ broker: RabbitMQBroker,
             _ queue: String

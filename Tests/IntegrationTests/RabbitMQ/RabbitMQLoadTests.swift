@@ -8,7 +8,7 @@ import Synchronization
 import Testing
 
 extension RabbitMQTests {
-    /// Many messages through one queue: none lost, none doubled.
+    /// Many messages through one queue: none is lost, and none arrives twice.
     @Suite(.timeLimit(.minutes(20)))
     struct Load {
         private static let isLong = ProcessInfo.processInfo.environment["QPID_PROTON_LONG_TESTS"] != nil
@@ -25,7 +25,7 @@ extension RabbitMQTests {
             try await RabbitMQScene.with(limit: .seconds(900)) { scene in
                 let queue = try await scene.declare(kind)
                 let outcomes = Mutex((accepted: 0, other: 0))
-                // On connections of their own, as they would be.
+                // Sender and receiver have connections of their own, like separate services.
                 let connection = try await AMQPConnection.connect(to: scene.broker.url)
                 let receiver = try await connection.openSession().openReceiver(from: RabbitMQAddress.queue(queue))
                 let receiving = Task { try await Self.receive(count, receiver) }
@@ -47,7 +47,7 @@ extension RabbitMQTests {
                 #expect(outcomes.withLock { $0.accepted } == count)
                 let times = try await receiving.value
                 #expect(times.allSatisfy { $0 == 1 })
-                // Nothing is left that comes once more.
+                // No message remains that could arrive again.
                 try await waitUntil("the queue is empty") {
                     let info = try await scene.management.queue(queue)
                     return info.messageCount == 0
@@ -57,7 +57,7 @@ extension RabbitMQTests {
             }
         }
 
-        /// How often each number has come.
+        /// Returns the number of arrivals of each message.
         private static func receive(_ count: Int, _ receiver: AMQPReceiver) async throws -> [UInt8] {
             var times = [UInt8](repeating: 0, count: count)
             var received = 0

@@ -5,7 +5,7 @@ import QpidProtonRabbitMQ
 import Testing
 
 extension RabbitMQTests {
-    /// What the broker decides about messages, and what it does with decisions.
+    /// The broker's outcomes for messages, and the effects of a receiver's outcomes.
     @Suite(.timeLimit(.minutes(5)))
     struct Outcomes {
         @Test func released() async throws {
@@ -25,7 +25,7 @@ extension RabbitMQTests {
                 }
                 let sender = try await scene.openSender(to: queue)
                 var outcomes: [AMQPOutcome] = []
-                // A quorum queue takes some more than its length before it rejects.
+                // A quorum queue accepts a few more messages than its length before it rejects.
                 while outcomes.count < 1_000, outcomes.last.map({ $0 == .accepted }) ?? true {
                     outcomes.append(try await sender.send(AMQPMessage(body: "\(outcomes.count)")))
                 }
@@ -34,7 +34,7 @@ extension RabbitMQTests {
                     Issue.record("\(String(describing: outcomes.last)) where a rejection was expected")
                     return
                 }
-                // What was accepted is there, and no more.
+                // The queue contains exactly the accepted messages.
                 let receiver = try await scene.openReceiver(from: queue)
                 #expect(try await receiver.takeBodies(outcomes.count - 1) == (0..<outcomes.count - 1).map { "\($0)" })
                 try await scene.expectEmpty(queue)
@@ -54,7 +54,7 @@ extension RabbitMQTests {
                 first.release()
                 let again = try await receiver.take()
                 #expect(try again.decodeMessage().bodyString == "0" && !again.decodeMessage().header.firstAcquirer)
-                // Released is no failure: it is not counted.
+                // A release is not a failure, so the header does not count it.
                 if kind == .quorum { #expect(try again.decodeMessage().header.deliveryCount == 0) }
                 again.accept()
                 try await scene.expectEmpty(queue)
@@ -97,7 +97,7 @@ extension RabbitMQTests {
                     AMQPError(scope: .delivery, condition: .decodeError, detail: "cannot be read")
                 )
                 try await receiver.take().modify(.init(undeliverableHere: true))
-                // Two more attempts, and then it is given up.
+                // After two more attempts the broker dead-letters the message.
                 for _ in 0..<3 {
                     let delivery = try await receiver.take()
                     #expect(try delivery.decodeMessage().bodyString == "fails")
@@ -124,13 +124,13 @@ extension RabbitMQTests {
                 try await scene.fill(queue, numbers: 0..<100)
                 let first = try await scene.openReceiver(from: queue, window: .messages(50))
                 #expect(try await first.takeBodies(10) == (0..<10).map { "\($0)" })
-                // Held, and not decided, when the link ends.
+                // These deliveries are undecided when the link ends.
                 let held = [try await first.take(), try await first.take()]
                 #expect(held.count == 2)
                 try await first.close().check()
                 let second = try await scene.openReceiver(from: queue)
                 let again = try await second.takeBodies(90)
-                // A quorum queue puts what comes back in the order in which it comes back, held ones last.
+                // A quorum queue appends returned messages in the order of their return, so held ones come last.
                 let inOrder = kind == .quorum ? again.sorted { Int($0) ?? 0 < Int($1) ?? 0 } : again
                 #expect(inOrder == (10..<100).map { "\($0)" })
                 try await scene.expectEmpty(queue)

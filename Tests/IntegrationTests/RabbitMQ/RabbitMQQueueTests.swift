@@ -6,11 +6,11 @@ import QpidProtonRabbitMQ
 import Testing
 
 extension RabbitMQTests {
-    /// Queues of all kinds, their addresses, and how messages get into them.
+    /// Queues of all kinds, their addresses, and the ways in which messages reach them.
     @Suite(.timeLimit(.minutes(5)))
     struct Queues {
         @Test(arguments: [RabbitMQQueue.Kind.classic, .quorum])
-        func messagesComeOutAsTheyWentIn(_ kind: RabbitMQQueue.Kind) async throws {
+        func messagesAreStoredUnchanged(_ kind: RabbitMQQueue.Kind) async throws {
             try await RabbitMQScene.with { scene in
                 let queue = try await scene.declare(kind)
                 var messages: [AMQPMessage] = []
@@ -89,7 +89,7 @@ extension RabbitMQTests {
                 var lost = AMQPMessage(body: "lost")
                 lost.properties.to = RabbitMQAddress.queue("there is no such queue")
                 #expect(try await sender.send(lost) == .released)
-                // The link lives on.
+                // The link continues.
                 lost.properties.to = RabbitMQAddress.queue(queues[0])
                 #expect(try await sender.send(lost) == .accepted)
             }
@@ -98,7 +98,7 @@ extension RabbitMQTests {
         @Test func priorities() async throws {
             try await RabbitMQScene.with { scene in
                 let queue = try await scene.declare { $0.maxPriority = 9 }
-                // Not 4: that is what AMQP takes a message for that names no priority, and RabbitMQ takes that for 0.
+                // Priority 4 is omitted, because it is AMQP's default, and RabbitMQ treats the default as 0.
                 let priorities: [UInt8] = [0, 7, 1, 9, 2, 8, 3, 6, 5]
                 let messages = (0..<90).map { number in
                     var message = AMQPMessage(body: "\(number)")
@@ -114,7 +114,7 @@ extension RabbitMQTests {
             }
         }
 
-        @Test func messagesGrowTooOld() async throws {
+        @Test func messagesExpire() async throws {
             try await RabbitMQScene.with { scene in
                 let dead = try await scene.declare()
                 let toDead: (inout RabbitMQQueue) -> Void = { queue in
@@ -169,7 +169,7 @@ extension RabbitMQTests {
                     try await management.declare(RabbitMQExchange("test-unknown", kind: "nonsense"))
                 }
                 #expect(unknown.condition == .invalidField && unknown.detail.contains("nonsense"))
-                // Nothing of this ended the links.
+                // None of these errors ended the links.
                 #expect(try await management.deleteQueue("not there") == 0)
                 #expect(try await management.queue(queue).kind == .quorum)
             }

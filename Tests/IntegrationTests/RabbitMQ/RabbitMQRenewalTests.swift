@@ -8,17 +8,18 @@ import QpidProtonRabbitMQ
 import Testing
 
 extension RabbitMQTests {
-    /// This broker ends a session whose flow names a link that it has just detached: renewals of the window name none here.
+    /// This broker ends a session whose flow names a link that it has just detached, so window renewals name no link
+    /// here.
     @Suite(.timeLimit(.minutes(20)))
     struct Renewals {
         private static let rounds =
             ProcessInfo.processInfo.environment["QPID_PROTON_RABBITMQ_DELETIONS"].flatMap(Int.init)
             ?? (ProcessInfo.processInfo.environment["QPID_PROTON_LONG_TESTS"] == nil ? 30 : 1_000)
 
-        @Test func aSessionLivesWhenQueuesAreDeletedBesideAStream() async throws {
+        @Test func aSessionSurvivesTheDeletionOfQueuesBesideAStream() async throws {
             try await RabbitMQScene.with(limit: .seconds(1_000)) { scene in
                 let stream = try await scene.declare()
-                // A small window is renewed some thousand times a second.
+                // A small window is renewed several thousand times per second.
                 let session = try await scene.connection.openSession(.init(incomingCapacity: .kibibytes(256)))
                 let receiver = try await session.openReceiver(
                     from: RabbitMQAddress.queue(stream),

@@ -6,7 +6,7 @@ import QpidProtonRabbitMQ
 import Testing
 
 extension RabbitMQTests {
-    /// Sessions and links that follow one another on one connection. RabbitMQ 4.0 loses a begin on a channel whose number was
+    /// Successive sessions and links on one connection. RabbitMQ 4.0 loses a `begin` on a channel whose number was
     /// freed a moment before.
     @Suite(.timeLimit(.minutes(10)))
     struct Sessions {
@@ -15,7 +15,7 @@ extension RabbitMQTests {
 
         private static func connect() async throws -> AMQPConnection {
             var configuration = AMQPConnection.Configuration()
-            // A begin that is lost fails the test soon.
+            // The short timeout lets a lost `begin` fail the test soon.
             configuration.operationTimeout = .seconds(5)
             return try await AMQPConnection.connect(
                 to: try RabbitMQBroker.required().url,
@@ -54,7 +54,7 @@ extension RabbitMQTests {
             try await connection.close().check()
         }
 
-        @Test func aSessionBehindTheManagement() async throws {
+        @Test func aSessionAfterTheManagement() async throws {
             let connection = try await Self.connect()
             for _ in 0..<Self.count / 5 {
                 try await RabbitMQManagement.withManagement(on: connection) { _ in }
@@ -65,7 +65,7 @@ extension RabbitMQTests {
 
         /// Handles and names of links need no rest.
         @Test(arguments: ["a name", nil])
-        func linksThatFollowOneAnother(name: String?) async throws {
+        func successiveLinks(name: String?) async throws {
             try await RabbitMQScene.with { scene in
                 let address = RabbitMQAddress.queue(try await scene.declare())
                 var sending = AMQPSender.Configuration(target: AMQPTarget(address: address))

@@ -5,14 +5,14 @@ import QpidProtonRabbitMQ
 import Testing
 
 extension RabbitMQTests {
-    /// Streams, and where receivers begin in them.
+    /// Streams, and the offsets at which receivers begin.
     @Suite(.timeLimit(.minutes(5)))
     struct Streams {
         private func offset(_ delivery: AMQPDelivery) throws -> Int? {
             try delivery.decodeMessage().messageAnnotations[symbol: "x-stream-offset"]?.intValue
         }
 
-        /// Reads the numbers from the first that comes to the last of `count`, and expects each at its offset.
+        /// Reads the numbers from the first one that arrives to the last of `count`, and expects each at its offset.
         private func read(
             _ scene: RabbitMQScene,
             _ stream: String,
@@ -39,7 +39,7 @@ extension RabbitMQTests {
             try await RabbitMQScene.with { scene in
                 let stream = try await scene.declare(.stream)
                 try await scene.fill(stream, numbers: 0..<1_000)
-                // The broker reckons in seconds.
+                // The broker compares times in seconds.
                 let second = AMQPTimestamp.now().millisecondsSinceEpoch / 1_000 + 1
                 try await waitUntil("the next second") { AMQPTimestamp.now().millisecondsSinceEpoch >= second * 1_000 }
                 try await scene.fill(stream, numbers: 1_000..<1_100)
@@ -49,10 +49,10 @@ extension RabbitMQTests {
                 #expect(try await self.read(scene, stream, from: .offset(0), to: 1_100) == 0)
                 #expect(try await self.read(scene, stream, from: .offset(777), to: 1_100) == 777)
                 #expect(try await self.read(scene, stream, from: .timestamp(time), to: 1_100) == 1_000)
-                // The last chunk holds the last message, and what was written with it.
+                // The last chunk contains the last message, and the messages that were written with it.
                 let last = try await self.read(scene, stream, from: .last, to: 1_100)
                 #expect((1_000..<1_100).contains(last))
-                // What was read and accepted stays.
+                // Messages that were read and accepted stay in the stream.
                 #expect(try await self.read(scene, stream, from: .first, to: 1_100) == 0)
             }
         }

@@ -10,7 +10,7 @@ extension RabbitMQTests {
     /// Declarations that outlive connections and the broker.
     @Suite(.timeLimit(.minutes(10)))
     struct Topology {
-        /// A client with a topology, and its failed declarations.
+        /// Runs `body` with a client that has a topology, and with its failed declarations.
         private static func with(
             _ configuration: AMQPClient.Configuration = .init(),
             _ topology: RabbitMQTopology = RabbitMQTopology(),
@@ -45,7 +45,7 @@ extension RabbitMQTests {
             }
         }
 
-        /// Twice an operator closes all connections, and then the broker is killed.
+        /// An operator closes all connections twice, and then the broker is killed.
         @Test func anExclusiveQueueReturnsWithItsBinding() async throws {
             let broker = try RabbitMQBroker.required()
             try await broker.run("status")
@@ -64,7 +64,7 @@ extension RabbitMQTests {
                 let address = RabbitMQAddress.exchange(exchange.name, key: "order.books")
                 let sender = try await client.sender(to: address)
                 for round in 0...3 {
-                    // One that finds no queue is released.
+                    // A message without a queue would be released.
                     #expect(try await sender.send(AMQPMessage(body: "\(round)")) == .accepted)
                     let delivery = try #require(try await receiver.next())
                     #expect(try delivery.decodeMessage().bodyString == "\(round)")
@@ -90,7 +90,7 @@ extension RabbitMQTests {
             }
         }
 
-        @Test func aDeclarationThatFailsIsAnEventAndIsTriedAgain() async throws {
+        @Test func aFailedDeclarationIsAnEventAndIsRetried() async throws {
             let broker = try RabbitMQBroker.required()
             try await Self.with { client, topology, failures in
                 var queue = RabbitMQQueue("test-\(UUID().uuidString)")
@@ -99,7 +99,7 @@ extension RabbitMQTests {
                 let name = queue.name
                 try await Self.manage { management in
                     try await management.deleteQueue(name)
-                    // Not as the client declares it.
+                    // This declaration differs from the client's.
                     try await management.declare(RabbitMQQueue(name))
                 }
                 try await broker.control("close_all_connections", "maintenance")
@@ -118,8 +118,9 @@ extension RabbitMQTests {
             }
         }
 
-        /// Another connection has the exclusive queue for a moment, as a lost one that the broker has not noticed.
-        @Test func aLockedQueueIsWaitedFor() async throws {
+        /// Another connection briefly holds the exclusive queue, like a lost connection that the broker has not
+        /// noticed.
+        @Test func theTopologyWaitsForALockedQueue() async throws {
             let broker = try RabbitMQBroker.required()
             let topology = RabbitMQTopology()
             let mayRestore = Mutex(false)
@@ -139,7 +140,7 @@ extension RabbitMQTests {
                 try await waitUntil("the hook") { restoring.withLock { $0 } }
                 let other = try await AMQPConnection.connect(to: broker.url)
                 let management = try await RabbitMQManagement.open(on: other)
-                // The queue of the lost connection may be there for another moment.
+                // The queue of the lost connection may exist for another moment.
                 try await waitUntil("the lock") { (try? await management.declare(queue)) != nil }
                 mayRestore.withLock { $0 = true }
                 try await Task.sleep(for: .milliseconds(300))

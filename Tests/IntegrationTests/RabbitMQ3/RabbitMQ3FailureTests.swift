@@ -5,17 +5,17 @@ import QpidProton
 import Testing
 
 extension RabbitMQ3Tests {
-    /// What the broker refuses or cannot do: the error names what happened, where the broker says it.
+    /// Requests that the broker refuses or does not support. The error names the cause if the broker reports one.
     @Suite(.timeLimit(.minutes(5)))
     struct Failures {
-        /// Each ends its session, and no other.
+        /// Each address ends its own session, and no other.
         @Test(arguments: [
             ("/exchange/there is none/key", AMQPCondition.notFound, "no exchange 'there is none'"),
             ("/nowhere/x", .invalidField, "unknown_destination,\"/nowhere/x\""),
             ("/queues/of RabbitMQ 4", .invalidField, "unknown_destination,\"/queues/of RabbitMQ 4\""),
             ("/queue/a/b", .invalidField, "invalid_destination"),
         ])
-        func anAddressThatLeadsNowhere(_ address: String, _ condition: AMQPCondition, _ text: String) async throws {
+        func anUnknownAddressIsRefused(_ address: String, _ condition: AMQPCondition, _ text: String) async throws {
             try await RabbitMQ3Scene.with { scene in
                 let errors = [
                     try await failure(of: "the sender") { try await scene.openSender(to: address) },
@@ -32,7 +32,7 @@ extension RabbitMQ3Tests {
             }
         }
 
-        @Test func aQueueThatMustBeThere() async throws {
+        @Test func aMissingQueueIsRefused() async throws {
             try await RabbitMQ3Scene.with { scene in
                 let error = try await failure(of: "the receiver") {
                     try await scene.openReceiver(from: "/amq/queue/there is none")
@@ -58,7 +58,7 @@ extension RabbitMQ3Tests {
             }
         }
 
-        /// The plugin does not expect the word about it: the session dies, and three seconds later the socket is closed.
+        /// The plugin does not expect the notification. The session fails, and three seconds later the socket closes.
         @Test func aQueueIsDeletedWhileItIsRead() async throws {
             try await RabbitMQ3Scene.with { scene in
                 let receiver = try await scene.openReceiver()
@@ -69,17 +69,17 @@ extension RabbitMQ3Tests {
             }
         }
 
-        @Test func aQueueIsDeletedBehindASender() async throws {
+        @Test func aQueueIsDeletedWhileASenderIsAttached() async throws {
             try await RabbitMQ3Scene.with { scene in
                 let sender = try await scene.openSender()
                 try await scene.broker.control("delete_queue", scene.queue)
-                // The exchange takes what has no queue.
+                // The exchange accepts messages that have no queue.
                 #expect(try await sender.send(AMQPMessage(body: "lost")) == .accepted)
                 #expect(try await scene.info("messages") == nil)
             }
         }
 
-        /// What asks for a drain. The answer for an empty classic queue is more than this broker can bear.
+        /// The calls that drain a link. This broker fails when it answers a drain for an empty classic queue.
         enum Draining: CaseIterable {
             case receive, drain, pause, close
 
@@ -108,7 +108,7 @@ extension RabbitMQ3Tests {
             }
         }
 
-        /// Nothing comes on that link any more, so that another one has to take what there is.
+        /// The drained link receives nothing any more, so another link must receive the message.
         @Test func aDrainOfAnEmptyQuorumQueueIsAnswered() async throws {
             try await RabbitMQ3Scene.with { scene in
                 let queue = try await scene.declare(#"{<<"x-queue-type">>,longstr,<<"quorum">>}"#)
@@ -122,7 +122,7 @@ extension RabbitMQ3Tests {
             }
         }
 
-        /// Nothing of the message is in the queue.
+        /// The queue contains nothing of the message.
         @Test func anAbortEndsTheSession() async throws {
             struct GivenUp: Error {}
             try await RabbitMQ3Scene.with { scene in
@@ -153,7 +153,7 @@ extension RabbitMQ3Tests {
                     error.scope == .session && error.condition == .internalError && error.origin == .peer,
                     "\(error)"
                 )
-                // It has the reason as the numbers of its characters.
+                // The error lists the characters of the reason as numbers.
                 #expect(error.detail.contains("server_initiated_close,320"), "\(error)")
             }
         }
@@ -193,7 +193,7 @@ extension RabbitMQ3Tests {
     }
 }
 
-/// A body that fails when what there is of it has been written to the socket.
+/// A body that fails once all its available bytes are written to the socket.
 private struct WrittenBody: AsyncSequence, AsyncIteratorProtocol {
     let sender: AMQPSender
     let error: any Error

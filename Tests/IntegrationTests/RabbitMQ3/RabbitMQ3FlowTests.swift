@@ -6,7 +6,7 @@ import Synchronization
 import Testing
 
 extension RabbitMQ3Tests {
-    /// Many messages, slow consumers, and a broker without memory: none lost, none doubled.
+    /// Many messages, slow consumers, and a broker without memory: no message is lost or arrives twice.
     @Suite(.timeLimit(.minutes(10)))
     struct Flow {
         @Test func twentyThousandThroughAQueue() async throws {
@@ -27,9 +27,9 @@ extension RabbitMQ3Tests {
             }
         }
 
-        /// Where credit is topped up while messages are on their way, the broker may send more than that: see the next test.
+        /// If credit is topped up while messages are in flight, the broker may exceed the credit: see the next test.
         @Test(arguments: [AMQPReceiver.Window.messages(1), .onDemand, .unbounded])
-        func aFilledQueueWithAWindowThatIsSafe(_ window: AMQPReceiver.Window) async throws {
+        func aFilledQueueWithASafeWindow(_ window: AMQPReceiver.Window) async throws {
             try await RabbitMQ3Scene.with { scene in
                 try await scene.fill(0..<3_000)
                 let receiver = try await scene.openReceiver(window: window)
@@ -38,8 +38,9 @@ extension RabbitMQ3Tests {
             }
         }
 
-        /// What the link was closed over comes again with the end of the connection: none is lost, and the error says why. The
-        /// broker may leave the end of a session without an answer, so that a session behind it would be one too many.
+        /// The messages of a link that closed for an overrun return with the end of the connection. None is lost, and
+        /// the error names the reason. The broker may not answer the end of a session, so each round uses a new
+        /// connection.
         @Test func messagesOfAnOverrunLinkReturn() async throws {
             try await RabbitMQ3Scene.with { scene in
                 try await scene.fill(0..<3_000)
@@ -78,7 +79,7 @@ extension RabbitMQ3Tests {
             return numbers
         }
 
-        /// Another of the same queue, and one of another queue, go on beside it.
+        /// A second receiver of the same queue, and one of another queue, continue meanwhile.
         @Test func aFullConsumerStallsNoOther() async throws {
             try await RabbitMQ3Scene.with { scene in
                 let other = "/queue/\(try await scene.declare(""))"
@@ -98,7 +99,7 @@ extension RabbitMQ3Tests {
             }
         }
 
-        /// It does not stop who sends over AMQP 1.0.
+        /// The alarm does not stop senders that use AMQP 1.0.
         @Test func aMemoryAlarm() async throws {
             try await RabbitMQ3Scene.with(limit: .seconds(300)) { scene in
                 do {
@@ -116,7 +117,7 @@ extension RabbitMQ3Tests {
             let consuming = try await AMQPConnection.connect(to: scene.broker.url)
             let consumer = try await consuming.openSession().openReceiver(from: other, window: .onDemand)
 
-            // Else it would be hundreds of thousands.
+            // Without the limit, the test would send hundreds of thousands of messages.
             let sender = try await scene.openSender { $0.rateLimit = .init(messagesPerSecond: 3_000) }
             let account = OutcomeAccount()
             let stop = Atomic(false)

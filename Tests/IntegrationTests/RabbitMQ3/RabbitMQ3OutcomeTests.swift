@@ -6,10 +6,10 @@ import QpidProton
 import Testing
 
 extension RabbitMQ3Tests {
-    /// What the broker decides about messages, and what it does with decisions.
+    /// The broker's outcomes for messages, and the effects of a receiver's outcomes.
     @Suite(.timeLimit(.minutes(5)))
     struct Outcomes {
-        @Test func aMessageComesAsItWasSent() async throws {
+        @Test func aMessageArrivesUnchanged() async throws {
             try await RabbitMQ3Scene.with { scene in
                 var message = AMQPMessage(body: .data([ByteBuffer(bytes: 0...255)]))
                 message.header.durable = true
@@ -37,7 +37,7 @@ extension RabbitMQ3Tests {
             }
         }
 
-        @Test func aMessageOutlivesItsTimeInNoQueue() async throws {
+        @Test func anExpiredMessageLeavesItsQueue() async throws {
             try await RabbitMQ3Scene.with { scene in
                 let sender = try await scene.openSender()
                 var short = AMQPMessage(body: "short")
@@ -49,7 +49,7 @@ extension RabbitMQ3Tests {
             }
         }
 
-        /// The terminus says it; by default the queue is gone when the broker stops.
+        /// The durability is in the terminus. By default the queue is deleted when the broker stops.
         @Test(arguments: [AMQPTerminusDurability.none, .configuration, .unsettledState])
         func aQueueIsAsDurableAsItsTarget(_ durability: AMQPTerminusDurability) async throws {
             try await RabbitMQ3Scene.with { scene in
@@ -92,7 +92,7 @@ extension RabbitMQ3Tests {
             }
         }
 
-        /// The plugin knows no such state, and says so.
+        /// The plugin does not support this state, and reports that.
         @Test func aModifiedMessageEndsTheSession() async throws {
             try await RabbitMQ3Scene.with { scene in
                 try await scene.fill(0..<1)
@@ -108,7 +108,7 @@ extension RabbitMQ3Tests {
             }
         }
 
-        /// RabbitMQ 4 releases it.
+        /// RabbitMQ 4 releases such a message.
         @Test func aMessageWithoutAQueueIsAcceptedAndLost() async throws {
             try await RabbitMQ3Scene.with { scene in
                 let sender = try await scene.openSender(to: "/exchange/amq.direct/\(scene.queue)")
@@ -119,7 +119,7 @@ extension RabbitMQ3Tests {
         @Test func exchangesAndTopics() async throws {
             try await RabbitMQ3Scene.with { scene in
                 let key = scene.queue
-                // Each makes a queue of its own, and binds it.
+                // Each link declares a queue of its own, and binds it.
                 let direct = try await scene.openReceiver(from: "/exchange/amq.direct/\(key)")
                 let topic = try await scene.openReceiver(from: "/topic/\(key).*")
                 let toDirect = try await scene.openSender(to: "/exchange/amq.direct/\(key)")

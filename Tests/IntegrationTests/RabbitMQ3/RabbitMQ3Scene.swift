@@ -15,16 +15,16 @@ import Testing
 )
 enum RabbitMQ3Tests {}
 
-/// A connection, and a queue of a name that no other test has, which a link's attach declares.
+/// A connection, and a queue with a unique name, which a link's attach declares.
 struct RabbitMQ3Scene: Sendable {
-    /// Nil where none is configured: QPID_PROTON_TEST_RABBITMQ3 holds its port.
+    /// The broker whose port is in `QPID_PROTON_TEST_RABBITMQ3`; `nil` if none is configured.
     static let broker = ProcessInfo.processInfo.environment["QPID_PROTON_TEST_RABBITMQ3"].flatMap(Int.init)
         .map { RabbitMQBroker(port: $0, version: 3) }
 
     let broker: RabbitMQBroker
     let connection: AMQPConnection
     let queue = "test-\(UUID().uuidString)"
-    /// What makes the queue if it is not there.
+    /// The address whose attach declares the queue if it is missing.
     var address: String { "/queue/\(self.queue)" }
     private let others = Others()
 
@@ -71,7 +71,7 @@ struct RabbitMQ3Scene: Sendable {
         )
     }
 
-    /// A queue with arguments, which no address can ask for. Those are Erlang's. Returns the name.
+    /// Declares a queue with Erlang arguments, which no address can request. Returns the name.
     func declare(_ arguments: String) async throws -> String {
         let name = "test-\(UUID().uuidString)"
         self.others.names.withLock { $0.append(name) }
@@ -85,7 +85,7 @@ struct RabbitMQ3Scene: Sendable {
         return name
     }
 
-    /// Opens a sender on a session of its own: now and then the broker ends a session on which it attaches a second link.
+    /// Opens a sender on a session of its own, because the broker sometimes ends a session that attaches a second link.
     func openSender(
         to address: String? = nil,
         _ change: (inout AMQPSender.Configuration) -> Void = { _ in }
@@ -114,7 +114,7 @@ struct RabbitMQ3Scene: Sendable {
         try await sender.close().check()
     }
 
-    /// The fields that rabbitmqctl tells of a queue; nil when there is no such queue.
+    /// Returns the fields that rabbitmqctl prints for a queue; `nil` if there is no such queue.
     func info(_ fields: String..., of queue: String? = nil) async throws -> [String]? {
         let name = queue ?? self.queue
         let table = try await self.broker.run(["ctl", "list_queues", "--no-table-headers", "-q", "name"] + fields)
@@ -122,7 +122,7 @@ struct RabbitMQ3Scene: Sendable {
         return rows.first { $0.first == name }.map { Array($0.dropFirst()) }
     }
 
-    /// Nothing is in the queue, and nothing of it with a consumer.
+    /// Expects that the queue is empty, and that no consumer holds a message of it.
     func expectEmpty(_ queue: String? = nil) async throws {
         try await waitUntil("the queue is empty") { try await self.info("messages", of: queue) == ["0"] }
     }
