@@ -3,7 +3,7 @@
 import ArgumentParser
 import Foundation
 
-/// The parts that dev/chaos puts together: a load on a client, a proxy that breaks connections, a consumer, a queue.
+/// The parts that `dev/chaos` combines: a load on a client, a proxy that breaks connections, a consumer, and a queue.
 @main
 struct Chaos: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -14,7 +14,7 @@ struct Chaos: AsyncParsableCommand {
     )
 }
 
-/// The time of this machine that Python's time.monotonic() shows too, in nanoseconds.
+/// The machine's time in nanoseconds. Python's `time.monotonic()` returns the same time.
 enum Clock {
     static var now: UInt64 {
         var time = timespec()
@@ -23,7 +23,7 @@ enum Clock {
     }
 }
 
-/// The lines of standard input, for a process that ends with them.
+/// The lines of standard input. A process ends when they end.
 enum Commands {
     static func lines() -> AsyncStream<String> {
         signal(SIGPIPE, SIG_IGN)
@@ -40,7 +40,7 @@ enum Commands {
     }
 }
 
-/// Numbers that are the same for the same seed (SplitMix64).
+/// A generator that returns the same numbers for the same seed (SplitMix64).
 struct SeededRandom: RandomNumberGenerator {
     private var state: UInt64
 

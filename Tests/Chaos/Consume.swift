@@ -5,7 +5,7 @@ import Foundation
 import QpidProton
 import QpidProtonRabbitMQ
 
-/// Consumes a queue, and writes each message down before it is accepted.
+/// Consumes a queue, and records each message before it is accepted.
 struct Consume: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "A consumer that may be killed at any time.",
@@ -30,7 +30,7 @@ struct Consume: AsyncParsableCommand {
             let parts = (message.bodyString ?? "").split(separator: " ", maxSplits: 2)
             guard parts.count > 1 else { return }
             let again = message.header.deliveryCount > 0 || !message.header.firstAcquirer
-            // One call, so that a kill leaves no half of a line.
+            // One write call, so that a kill leaves no partial line.
             let line = Array("\(parts[0])\t\(parts[1])\t\(again ? 1 : 0)\n".utf8)
             _ = line.withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
         }

@@ -5,7 +5,7 @@ import NIOConcurrencyHelpers
 import QpidProton
 import QpidProtonRabbitMQ
 
-/// Measures what a client costs on a connection that is not lost.
+/// Measures the cost of a client on a connection without losses.
 struct Cost: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "The processor time of one sender on a healthy connection, with a client or without.",
@@ -54,7 +54,7 @@ struct Cost: AsyncParsableCommand {
     }
 }
 
-/// Counts the messages that are settled.
+/// Counts the settled messages.
 private final class Settled: Sendable {
     private let count = NIOLockedValueBox(0)
 

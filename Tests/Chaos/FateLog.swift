@@ -4,9 +4,10 @@ import Foundation
 import NIOConcurrencyHelpers
 import QpidProton
 
-/// The file with the fate of each message that was handed over: a line each, in the order of the fates.
+/// The file with the fate of each message that was handed over, one per line, in the order of the fates.
 ///
-/// The columns: sender, number, fate, attempts, and the nanoseconds at which it was handed over and got its fate.
+/// The columns are the sender, the number, the fate, the attempts, and the times of the handover and of the fate in
+/// nanoseconds.
 final class FateLog: Sendable {
     private struct State {
         var text = ""
@@ -24,7 +25,7 @@ final class FateLog: Sendable {
         self.state.withLockedValue { $0.text = "# sender\tnumber\tfate\tattempts\thanded-ns\tfate-ns\n" }
     }
 
-    /// The messages that have a line.
+    /// The number of messages that have a line.
     var count: Int { self.state.withLockedValue { $0.lines } }
 
     func add(_ sender: Int, _ number: Int, _ fate: String, attempts: Int, handed: UInt64) {
@@ -32,7 +33,7 @@ final class FateLog: Sendable {
         self.state.withLockedValue { state in
             state.text += line
             state.lines += 1
-            // Under the lock, so that the lines keep their order.
+            // The lock is held, so that the lines keep their order.
             if state.text.utf8.count > 65_536 { self.write(&state) }
         }
     }

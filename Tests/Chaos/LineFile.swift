@@ -3,7 +3,7 @@
 import Foundation
 import NIOConcurrencyHelpers
 
-/// A file of lines, each written at once.
+/// A file of lines, each of which is written immediately.
 final class LineFile: Sendable {
     private let file: NIOLockedValueBox<FileHandle>
 

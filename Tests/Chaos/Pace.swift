@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Spreads messages evenly over time. What an outage has held up is not made up for.
+/// Spreads messages evenly over time. It does not make up for the time of an outage.
 struct Pace {
     private let gap: Duration?
     private var next = ContinuousClock.now
 
-    /// - Parameter rate: The messages a second; nil for no limit.
+    /// - Parameter rate: The messages per second; `nil` for no limit.
     init(_ rate: Double?) { self.gap = rate.map { .seconds(1 / $0) } }
 
     mutating func wait() async {

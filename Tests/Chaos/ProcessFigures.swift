@@ -2,13 +2,13 @@
 
 import Foundation
 
-/// What this process holds, from /proc and the allocator.
+/// The resources of this process, from /proc and the allocator.
 struct ProcessFigures: Codable {
-    /// The resident bytes, after the allocator has returned what it can.
+    /// The resident bytes, after the allocator has returned unused memory.
     var resident: Int
-    /// The bytes that are allocated.
+    /// The allocated bytes.
     var allocated: Int
-    /// The open descriptors that are sockets.
+    /// The open sockets.
     var sockets: Int
     /// All open descriptors.
     var descriptors: Int
@@ -29,7 +29,7 @@ struct ProcessFigures: Codable {
         )
     }
 
-    /// The resident bytes now.
+    /// The current resident bytes.
     static var resident: Int { Self.status("VmRSS:") * 1_024 }
 
     /// The processor time of this process in seconds.
@@ -47,7 +47,7 @@ struct ProcessFigures: Codable {
     }
 }
 
-/// Glibc's allocator, whose header Swift does not import; where there is another, nothing is done.
+/// Glibc's allocator, whose header Swift does not import. With another allocator the calls do nothing.
 private enum Allocator {
     static func trim() {
         guard let function = self.function("malloc_trim") else { return }
@@ -64,7 +64,7 @@ private enum Allocator {
         )
         fclose(file)
         defer { unlink(path) }
-        // The sums of all arenas come last.
+        // The totals of all arenas come last.
         let lines = (try? String(contentsOfFile: path, encoding: .utf8))?.split(separator: "\n") ?? []
         func size(_ head: String) -> Int {
             guard let line = lines.last(where: { $0.hasPrefix(head) }),

@@ -5,7 +5,7 @@ import Foundation
 import QpidProton
 import QpidProtonRabbitMQ
 
-/// Sends numbered messages through all losses, and writes down the fate of each.
+/// Sends numbered messages through all losses, and records the fate of each.
 struct Send: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "A load of numbered messages on the senders of one client.",
@@ -42,7 +42,7 @@ struct Send: AsyncParsableCommand {
 
     var configuration: AMQPClient.Configuration {
         var configuration = AMQPClient.Configuration()
-        // Nothing but the losses is to end the run.
+        // Only the losses may end the run.
         configuration.recovery.firstConnectionTimeout = .seconds(120)
         if let idleTimeout = self.idleTimeout { configuration.connection.idleTimeout = .seconds(idleTimeout) }
         if let longestDelay = self.longestDelay {
@@ -60,7 +60,7 @@ struct Send: AsyncParsableCommand {
         return configuration
     }
 
-    /// The messages of a sender; nil for no limit.
+    /// Returns the number of messages of a sender; `nil` for no limit.
     func count(of sender: Int) -> Int? {
         self.count.map { $0 / self.senders + (sender < $0 % self.senders ? 1 : 0) }
     }

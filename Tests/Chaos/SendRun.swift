@@ -19,7 +19,7 @@ final class SendRun: Sendable {
         var fates: [String: Int] = [:]
         /// The messages that had no fate in time.
         var open = 0
-        /// The moments at which the fates did not add up, of those at which they were compared.
+        /// The number of checks at which the fates did not add up, and the number of all checks.
         var wrongSums = 0
         var sums = 0
         var losses = 0
@@ -40,7 +40,7 @@ final class SendRun: Sendable {
     private let samples: LineFile
     private let control = NIOLockedValueBox(Control())
     private let summary = NIOLockedValueBox(Summary())
-    /// All senders of the client, with those that have ended.
+    /// All senders of the client, including ended ones.
     private let opened = NIOLockedValueBox<[AMQPClient.Sender]>([])
     private var senders: [AMQPClient.Sender] { self.opened.withLockedValue { $0 } }
 
@@ -80,7 +80,7 @@ final class SendRun: Sendable {
         listening.cancel()
         commanding.cancel()
         try self.report()
-        // The thread that reads standard input may not have ended.
+        // The thread that reads standard input may still be running.
         Foundation.exit(0)
     }
 
@@ -117,7 +117,7 @@ final class SendRun: Sendable {
         }
     }
 
-    /// Hands a message over; returns false if the sender refuses it, which then has never left.
+    /// Hands a message over. Returns false if the sender refuses it, and the message then has not left.
     private func hand(
         over message: AMQPMessage,
         _ index: Int,
@@ -138,7 +138,7 @@ final class SendRun: Sendable {
         }
     }
 
-    /// Opens another sender in the place of one that has ended, as an application does whose queue is declared again.
+    /// Opens another sender in place of an ended one, like an application whose queue is declared again.
     private func replace(_ sender: AMQPClient.Sender, of client: AMQPClient) async -> AMQPClient.Sender {
         if sender.error != nil {
             do throws(AMQPError) { return try await self.open(client) } catch { self.note(error) }
@@ -173,7 +173,7 @@ final class SendRun: Sendable {
         self.control.withLockedValue { $0.stops = true }
     }
 
-    // MARK: Watching
+    // MARK: Sampling
 
     private func sample() async {
         var round = 0
@@ -269,7 +269,7 @@ extension AMQPClient {
 }
 
 extension AMQPClient.Fates {
-    /// Whether each message is counted once: the sum that the library promises, formed here again.
+    /// Whether each message is counted once. This repeats the sum that the library guarantees.
     fileprivate var addsUp: Bool {
         self.handedOver == self.byName.reduce(0) { $0 + $1.value } + self.queued + self.inFlight
     }

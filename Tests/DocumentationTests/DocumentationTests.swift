@@ -3,7 +3,7 @@
 import Foundation
 import Testing
 
-/// The code that the README and the articles show is code that is compiled: the files in Snippets/.
+/// The code in the README and the articles is compiled: it comes from the files in Snippets/.
 @Suite struct DocumentationTests {
     @Test(arguments: try Repository.documents())
     func everySwiftBlockIsCompiled(_ document: String) throws {
@@ -23,7 +23,7 @@ import Testing
         #expect(blocks.allSatisfy { ["swift", "sh"].contains($0.language) }, "each block names its language")
     }
 
-    /// A forge shows the text of an article, and no `@Snippet`.
+    /// A forge renders the text of an article, but not `@Snippet`.
     @Test func everySliceIsShownAsText() throws {
         let documents = try Repository.documents()
         let blocks = try documents.flatMap { try Block.all(in: Repository.text(of: $0)) }
@@ -51,7 +51,7 @@ import Testing
         }
     }
 
-    /// Comments and tags name the rules of Proton by codes such as P23.
+    /// Comments and tags refer to the rules of Proton by codes such as P23.
     @Test func everyRuleOfProtonHasARow() throws {
         let key = try Set(Repository.text(of: "ARCHITECTURE.md").matches(of: /\bP\d+\b/).map { String($0.output) })
         #expect(key.count > 30)
@@ -78,18 +78,18 @@ import Testing
     }
 
     @Test(arguments: try Repository.pages())
-    func theLinksOfAPageLeadSomewhere(_ page: String) throws {
+    func everyLinkOfAPageHasATarget(_ page: String) throws {
         let folder = page.lastIndex(of: "/").map { page[...$0] } ?? ""
         for link in try Repository.text(of: page).matches(of: /(\]\(|src="|srcset=")(?<path>[^)"#:]+)[)"#]/) {
             let path = link.output.path
-            // DocC finds an image of a catalogue by its name alone.
+            // DocC finds an image in a catalogue by its name.
             guard path.contains("/") || path.contains(".") else { continue }
             #expect(Repository.exists("\(folder)\(path)"), "\(page): there is no \(folder)\(path)")
         }
     }
 
-    /// Building it would compile all dependencies a second time; that the manifest is a manifest takes a second.
-    @Test func theManifestOfTheReadmeIsAManifest() throws {
+    /// The test only evaluates the manifest, which takes a second. Building it would compile all dependencies again.
+    @Test func theManifestOfTheReadmeIsValid() throws {
         let process = Process()
         process.executableURL = URL(filePath: "/usr/bin/env")
         let folder = Repository.root.appending(path: Repository.manifest).deletingLastPathComponent().path

@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// The files of this repository that the documentation consists of.
+/// The files of this repository that form the documentation.
 enum Repository {
     static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
@@ -15,7 +15,7 @@ enum Repository {
         try ["README.md"] + Self.libraries.flatMap { try Self.files(in: Self.catalogue(of: $0), withExtension: "md") }
     }
 
-    /// The Markdown that a forge shows.
+    /// The Markdown files that a forge renders.
     static func pages() throws -> [String] {
         let folders = ["Documentation", "Examples", "FuzzTesting", "Tests/IntegrationTests/Peers"]
         return try ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]
@@ -32,7 +32,7 @@ enum Repository {
         try String(contentsOf: Self.root.appending(path: path), encoding: .utf8)
     }
 
-    /// The files of a folder and the folders in it, as paths from the root.
+    /// Returns the files of a folder and its subfolders, as paths from the root.
     static func files(in folder: String, withExtension suffix: String) throws -> [String] {
         try FileManager.default.subpathsOfDirectory(atPath: Self.root.appending(path: folder).path)
             .filter { $0.hasSuffix("." + suffix) }

@@ -5,9 +5,9 @@ import QpidProtonRabbitMQ
 import Synchronization
 import Testing
 
-/// A management node like RabbitMQ's: a listener of this library that answers requests as a test wants.
+/// A management node like RabbitMQ's: a listener of this library that answers requests as a test specifies.
 final class FakeManagement: Sendable {
-    /// A request as it came.
+    /// A received request.
     struct Request: Hashable {
         var method: String?
         var path: String?
@@ -16,13 +16,13 @@ final class FakeManagement: Sendable {
         var replyTo: String?
     }
 
-    /// What becomes of a request.
+    /// The node's reaction to a request.
     enum Reaction {
         case answer(status: String, body: AMQPValue, after: Duration = .zero)
-        /// A message of any kind; its correlation id is set.
+        /// A message of any kind. The node sets its correlation id.
         case message(AMQPMessage)
         case ignore
-        /// Until the next request has been answered.
+        /// The answer follows after the answer to the next request.
         case answerAfterTheNext(status: String, body: AMQPValue)
         case endSession(AMQPError)
     }
@@ -38,12 +38,12 @@ final class FakeManagement: Sendable {
         self.react = react
     }
 
-    /// The requests that have come.
+    /// The received requests.
     var received: [Request] { self.requests.withLock { $0 } }
-    /// What the links were attached with.
+    /// The attaches of the links.
     var attached: [AMQPAttach] { self.attaches.withLock { $0 } }
 
-    /// Runs `body` with a connection to a node that reacts so.
+    /// Runs `body` with a connection to a node with this reaction.
     static func with(
         capabilities: [AMQPSymbol] = ["LINK_PAIR_V1_0", "ANONYMOUS-RELAY"],
         _ react: @escaping @Sendable (Request) -> Reaction,
@@ -54,7 +54,7 @@ final class FakeManagement: Sendable {
         }
     }
 
-    /// Runs `body` with the URL of a node that reacts so.
+    /// Runs `body` with the URL of a node with this reaction.
     static func withURL(
         capabilities: [AMQPSymbol] = ["LINK_PAIR_V1_0", "ANONYMOUS-RELAY"],
         _ react: @escaping @Sendable (Request) -> Reaction,
@@ -158,7 +158,7 @@ final class FakeManagement: Sendable {
         return message
     }
 
-    /// What RabbitMQ tells of a queue.
+    /// Returns RabbitMQ's description of a queue.
     static func queue(_ name: String, messages: UInt64 = 0) -> AMQPValue {
         [
             "leader": "rabbit@localhost", "replicas": .array(AMQPArray(strings: ["rabbit@localhost"])),
@@ -169,7 +169,7 @@ final class FakeManagement: Sendable {
     }
 }
 
-/// Runs `body`, which must throw an `AMQPError`, and returns that.
+/// Runs `body`, which must throw an `AMQPError`, and returns that error.
 func failure(_ what: String, _ body: () async throws -> Void) async throws -> AMQPError {
     do {
         try await body()

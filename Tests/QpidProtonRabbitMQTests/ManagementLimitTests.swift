@@ -4,10 +4,10 @@ import QpidProton
 import QpidProtonRabbitMQ
 import Testing
 
-/// The timeout of the management is the limit of each whole call.
+/// The timeout of the management limits each whole call.
 @Suite(.timeLimit(.minutes(2)))
 struct ManagementLimitTests {
-    /// The first of two requests takes most of the time.
+    /// The first of two requests uses most of the time.
     @Test func bothRequestsOfOneCallShareTheTimeout() async throws {
         try await FakeManagement.with { request in
             guard request.method == "GET" else { return .ignore }
@@ -20,14 +20,15 @@ struct ManagementLimitTests {
                 try await management.unbind(RabbitMQBinding(exchange: "e", to: .queue("q"), arguments: ["x": 1]))
             }
             #expect(error.condition == .timeout && error.detail.contains("DELETE"), "\(error)")
-            // Each with its own would take 20 seconds. A busy machine has 10 for the first answer.
+            // With a timeout for each request, the call would last 20 seconds. A busy machine has 10 for the first
+            // answer.
             #expect(ContinuousClock.now - start < .seconds(19))
             try await management.close().check()
         }
     }
 
-    /// The peer never begins the session, so that each step of the opening would wait.
-    @Test func openingHasOneLimitInAll() async throws {
+    /// The peer never begins the session, so each step of the opening would wait.
+    @Test func theWholeOpeningHasOneLimit() async throws {
         var configuration = AMQPListener.Configuration()
         configuration.connection.offeredCapabilities = ["LINK_PAIR_V1_0"]
         let listener = try await AMQPListener.bind(port: 0, configuration: configuration)

@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProtonRabbitMQ
 
-/// Requests and answers as messages, and answers as errors.
+/// The encoding of requests as messages, and the conversion of answers to errors.
 @Suite struct ManagementRequestTests {
     @Test func aRequestIsAMessage() throws {
         let request = try ManagementRequest(.get, "queues", "a/b")
@@ -17,7 +17,7 @@ import Testing
     }
 
     @Test(arguments: [".", ".."])
-    func namesThatAreStepsInAPath(_ name: String) throws {
+    func dotNamesAreRefusedAsPathSegments(_ name: String) throws {
         let error = #expect(throws: AMQPError.self) { try ManagementRequest(.put, "queues", name) }
         #expect(error?.condition == .invalidArgument)
         #expect(try ManagementRequest(.put, "queues", "...").path == "/queues/...")
@@ -93,7 +93,7 @@ import Testing
         (400, "cannot obtain exclusive access to locked queue 'x' in vhost '/'", .resourceLocked),
         (400, "no queue 'x' in vhost '/'", .notFound), (400, "no exchange 'x' in vhost '/'", .notFound),
     ])
-    func anErrorHasTheStatusAndTheWords(_ status: Int, _ words: String, _ condition: AMQPCondition) throws {
+    func anErrorHasTheStatusAndTheReason(_ status: Int, _ words: String, _ condition: AMQPCondition) throws {
         let error = try #require(ManagementResponse(status: status, body: .string(words)).error)
         #expect(error.scope == .call && error.condition == condition && error.detail == words && error.origin == .peer)
         #expect(error.info == [.symbol("status"): .long(Int64(status))])
@@ -141,7 +141,7 @@ import Testing
             let error = #expect(throws: AMQPError.self) { try RabbitMQQueueInfo(broken) }
             #expect(error?.condition == .decodeError && error?.detail.contains("'\(key)'") == true)
         }
-        // Streams that have no leader just now.
+        // A stream may have no leader at the moment.
         var leaderless = map
         (leaderless["leader"], leaderless["replicas"]) = (nil, nil)
         #expect(try RabbitMQQueueInfo(leaderless).replicas.isEmpty)

@@ -48,7 +48,7 @@ struct RabbitMQManagementTests {
                 try await management.bind(RabbitMQBinding(exchange: "e e", to: .queue("a/b")))
                 try await management.unbind(RabbitMQBinding(exchange: "e e", to: .queue("a/b")))
                 try await management.unbind(RabbitMQBinding(exchange: "e e", to: .queue("a/b"), arguments: ["x": 1]))
-                // Not bound: there is nothing to delete.
+                // This binding does not exist, so there is nothing to delete.
                 try await management.unbind(RabbitMQBinding(exchange: "e e", to: .queue("a/b"), arguments: ["x": 2]))
                 try await management.deleteExchange("e e")
             }
@@ -75,7 +75,7 @@ struct RabbitMQManagementTests {
         try await FakeManagement.with { request in
             let name = request.path?.split(separator: "/").last.map(String.init) ?? ""
             let queue = FakeManagement.queue(name)
-            // Every second answer comes before the one before it.
+            // Every second answer overtakes the answer before it.
             return Int(name)?.isMultiple(of: 2) == true
                 ? .answerAfterTheNext(status: "200", body: queue) : .answer(status: "200", body: queue)
         } _: { fake, connection in
@@ -93,7 +93,7 @@ struct RabbitMQManagementTests {
         }
     }
 
-    @Test func noAnswer() async throws {
+    @Test func aMissingAnswerIsATimeout() async throws {
         try await FakeManagement.with {
             $0.method == "GET" ? .ignore : .answer(status: "204", body: .null)
         } _: {
@@ -102,7 +102,7 @@ struct RabbitMQManagementTests {
             let management = try await RabbitMQManagement.open(on: connection, timeout: .milliseconds(200))
             let error = try await failure("the request") { _ = try await management.queue("q") }
             #expect(error.condition == .timeout && error.detail.contains("GET /queues/q"))
-            // Others are not touched.
+            // The timeout does not affect other requests.
             try await management.deleteExchange("e")
             try await management.close().check()
             #expect(fake.received.count == 2)
@@ -125,7 +125,7 @@ struct RabbitMQManagementTests {
         }
     }
 
-    @Test func answersThatAreNone() async throws {
+    @Test func invalidAnswersAreErrors() async throws {
         try await FakeManagement.with { request in
             switch request.path {
             case "/queues/data": .message(AMQPMessage(body: [1, 2] as [UInt8]))
@@ -152,7 +152,7 @@ struct RabbitMQManagementTests {
             .endSession(reason)
         } _: { _, connection in
             let management = try await RabbitMQManagement.open(on: connection)
-            // The request that was asked, and one that comes later.
+            // The pending request and a later one both fail.
             for _ in 0..<2 {
                 let error = try await failure("the declaration") { try await management.declare(RabbitMQQueue("q")) }
                 #expect(error.condition == .unauthorizedAccess && error.detail.contains(reason.detail), "\(error)")
@@ -161,7 +161,7 @@ struct RabbitMQManagementTests {
         }
     }
 
-    @Test func itIsClosed() async throws {
+    @Test func aClosedManagementRefusesRequests() async throws {
         try await FakeManagement.with { _ in
             .ignore
         } _: { fake, connection in
@@ -189,7 +189,7 @@ struct RabbitMQManagementTests {
         }
     }
 
-    @Test func itEndsWithItsLastReference() async throws {
+    @Test func theManagementEndsWithItsLastReference() async throws {
         try await FakeManagement.with { _ in
             .ignore
         } _: { _, connection in
@@ -202,7 +202,7 @@ struct RabbitMQManagementTests {
         }
     }
 
-    @Test func aPeerThatHasNone() async throws {
+    @Test func aPeerWithoutManagementIsRefused() async throws {
         try await FakeManagement.with(capabilities: []) { _ in
             .ignore
         } _: { _, connection in

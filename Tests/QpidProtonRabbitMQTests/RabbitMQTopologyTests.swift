@@ -5,7 +5,7 @@ import QpidProtonRabbitMQ
 import Synchronization
 import Testing
 
-/// The declarations of a client, before a node of this library.
+/// The declarations of a client, with a node of this library as the broker.
 @Suite(.timeLimit(.minutes(2)))
 struct RabbitMQTopologyTests {
     private typealias Entity = RabbitMQTopology.Entity
@@ -23,9 +23,9 @@ struct RabbitMQTopologyTests {
         return exchange
     }()
 
-    /// Answers as RabbitMQ does, but for requests that a test has an answer of its own for.
+    /// Answers as RabbitMQ does, except for requests with a prepared answer.
     private final class Broker: Sendable {
-        /// The answers to come, by path.
+        /// The prepared answers, by path.
         let answers = Mutex<[String: [FakeManagement.Reaction]]>([:])
 
         func react(_ request: FakeManagement.Request) -> FakeManagement.Reaction {
@@ -71,7 +71,7 @@ struct RabbitMQTopologyTests {
         }
     }
 
-    /// Ends the connection, and returns the paths of the requests of the next.
+    /// Ends the connection, and returns the paths of the next connection's requests.
     private func recover(_ client: AMQPClient, _ fake: FakeManagement) async throws -> [String] {
         let count = fake.received.count
         await fake.closeConnections()
@@ -79,7 +79,7 @@ struct RabbitMQTopologyTests {
         return fake.received.dropFirst(count).map { "\($0.method ?? "") \($0.path ?? "")" }
     }
 
-    // MARK: What is declared again
+    // MARK: Repeated declarations
 
     @Test func transientEntitiesAreDeclaredAgainInOrder() async throws {
         try await self.withTopology { topology, client, fake, _ in
@@ -96,7 +96,7 @@ struct RabbitMQTopologyTests {
         }
     }
 
-    @Test func allIsDeclaredAgainIfItIsWanted() async throws {
+    @Test func everythingIsDeclaredAgainIfConfigured() async throws {
         let topology = RabbitMQTopology(restoring: .all) { $0 != .queue(Self.temporary) }
         try await self.withTopology(topology) { topology, client, fake, _ in
             try await self.declareAll(topology, client)
@@ -116,7 +116,7 @@ struct RabbitMQTopologyTests {
                 try await management.unbind(RabbitMQBinding(exchange: "shop", to: .queue("temporary"), key: "b"))
                 #expect(topology.entities.count == 3)
                 try await management.deleteExchange("shop")
-                // A refusal deletes nothing.
+                // A refused deletion deletes nothing.
                 broker.answers.withLock {
                     $0["/exchanges/volatile"] = [.answer(status: "403", body: "not yours")]
                 }
@@ -162,7 +162,7 @@ struct RabbitMQTopologyTests {
         }
     }
 
-    @Test func aFailureIsAnEventAndTheConnectionIsTriedAgain() async throws {
+    @Test func aFailureIsAnEventAndTheConnectionIsRetried() async throws {
         try await self.withTopology { topology, client, fake, broker in
             let events = Events(of: client)
             try await topology.withManagement(on: client) { try await $0.declare(Self.temporary) }
@@ -178,7 +178,7 @@ struct RabbitMQTopologyTests {
         }
     }
 
-    /// The failures of a client's hook.
+    /// Records the failures of a client's hook.
     private final class Events: Sendable {
         private let list = Mutex<[AMQPError]>([])
         var failures: [AMQPError] { self.list.withLock { $0 } }
@@ -196,7 +196,7 @@ struct RabbitMQTopologyTests {
 
     // MARK: Names
 
-    @Test func temporaryQueuesHaveNamesOfTheirOwn() {
+    @Test func temporaryQueuesHaveUniqueNames() {
         let (one, other) = (RabbitMQQueue.temporary(), RabbitMQQueue.temporary(prefix: "replies"))
         #expect(one.name != other.name && other.name.hasPrefix("replies-"))
         #expect(one.isExclusive && !one.isDurable && !one.isAutoDelete)

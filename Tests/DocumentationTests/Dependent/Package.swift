@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import PackageDescription
 
-// The package of the README's section "Add it to a package". It builds where a clone of the library lies at this path.
+// This is the package of the README's section "Add it to a package". It builds if a clone of the library is at this
+// path.
 let package = Package(
     name: "order-service",
     platforms: [.macOS(.v15)],
