@@ -29,7 +29,7 @@ package enum FileMessage {
         return message
     }
 
-    /// The permissions in a message: at most reading, writing and executing.
+    /// Returns the permissions in a message: at most reading, writing and executing.
     package static func permissions(of message: AMQPMessage) -> UInt16? {
         message.applicationProperties[self.permissionsKey]?.stringValue.flatMap { UInt16($0, radix: 8) }
             .map { $0 & 0o777 }

@@ -44,7 +44,7 @@ package final class ReceivedTree {
         return code.map { String(cString: strerror(Int32($0))) } ?? "\(error)"
     }
 
-    /// The steps of a path that stays below its directory.
+    /// Returns the steps of a path that stays below its directory.
     package static func steps(of path: String) throws(Refusal) -> [String] {
         guard !path.isEmpty else { throw .path("the path is empty") }
         guard path.utf8.count <= 4_095 else { throw .path("the path is longer than 4,095 bytes") }
@@ -61,7 +61,7 @@ package final class ReceivedTree {
         return steps.map { String(decoding: $0, as: UTF8.self) }
     }
 
-    /// Writes a file into its place. It is durable after the next ``commit()``.
+    /// Writes a file into its place. The file is durable after the next ``commit()``.
     package func write(_ content: ByteBuffer, to path: String, permissions: UInt16) throws(Refusal) {
         let file = try self.begin(path)
         do {
@@ -72,7 +72,8 @@ package final class ReceivedTree {
         }
     }
 
-    /// Opens a file for writing under a temporary name. It is removed unless ``finish(_:permissions:)`` is called.
+    /// Opens a file for writing under a temporary name. The file is removed unless ``finish(_:permissions:)`` is
+    /// called.
     package func begin(_ path: String) throws(Refusal) -> ReceivedFile {
         let steps = try Self.steps(of: path)
         var directory = self.root
@@ -89,7 +90,7 @@ package final class ReceivedTree {
         }
     }
 
-    /// Gives a complete file its name. It is durable after the next ``commit()``.
+    /// Gives a complete file its name. The name is durable after the next ``commit()``.
     package func finish(_ file: ReceivedFile, permissions: UInt16) throws(SystemFailure) {
         try file.finish(permissions)
         self.markChanged(file.directory)

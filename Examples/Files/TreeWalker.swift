@@ -6,7 +6,8 @@ package import NIOCore
 
 /// Walks the tree below a directory, one entry at a time, without a list of it.
 ///
-/// It follows no symbolic links below the directory. It reports an entry that is no readable file, and continues.
+/// The walker follows no symbolic links below the directory. It reports an entry that is not a readable file, and
+/// continues.
 package final class TreeWalker {
     /// An entry of the tree.
     package enum Found {
@@ -58,7 +59,7 @@ package final class TreeWalker {
         setrlimit(resource, &limit)
     }
 
-    /// Returns `nil`, or the number of the error.
+    /// Enters a directory. Returns `nil`, or the number of the error.
     private func enter(_ name: String, at parent: Int32, _ flags: Int32, prefix: String) -> Int32? {
         let descriptor = openat(parent, name, flags | O_CLOEXEC)
         guard descriptor >= 0 else { return errno }
@@ -71,7 +72,7 @@ package final class TreeWalker {
         return nil
     }
 
-    /// Returns the next entry that is no directory and no link; `nil` at the end.
+    /// Returns the next entry that is neither a directory nor a link; `nil` at the end.
     package func next() -> Found? {
         while let level = self.levels.last {
             switch self.nextName(level) {
@@ -144,11 +145,11 @@ package struct TreeFile: Sendable {
     /// The path below the directory.
     package let path: String
     package let permissions: UInt16
-    /// Its size at the opening, in bytes.
+    /// The size of the file in bytes when it was opened.
     package let size: Int
     private let file: File
 
-    /// Opens a file; a symbolic link is an error.
+    /// Opens a file. A symbolic link is an error.
     package init(_ name: String, at directory: Int32 = AT_FDCWD, path: String) throws(SystemFailure) {
         // A FIFO in the file's place must not block.
         self.file = try File.open(name, at: directory, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, what: path)
@@ -170,7 +171,7 @@ package struct TreeFile: Sendable {
             let room = max(1, content.writableBytes)
             let count = try self.file.read(into: &content, count: room, at: content.readableBytes, what: self.path)
             if count == 0 { return content.readableBytes == 0 ? ByteBuffer() : content }
-            // It grows during the read.
+            // The file grows during the read.
             guard content.readableBytes <= limit else { return nil }
         }
     }

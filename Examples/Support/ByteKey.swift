@@ -17,6 +17,6 @@ package struct ByteKey: Hashable, Sendable {
 }
 
 extension String {
-    /// Whether both have the same UTF-8 bytes.
+    /// Returns whether both texts have the same UTF-8 bytes.
     package func hasSameBytes(as other: String) -> Bool { self.utf8.elementsEqual(other.utf8) }
 }

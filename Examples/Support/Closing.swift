@@ -2,7 +2,7 @@
 
 import QpidProton
 
-/// Closes in order, within a limit.
+/// Closes links and connections in order, within a limit.
 package enum Closing {
     /// Runs `body` shielded from a cancellation of the caller; at the limit its waits are cancelled.
     package static func run(

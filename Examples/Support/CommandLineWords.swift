@@ -5,7 +5,7 @@ import QpidProton
 
 /// Translates names of configuration properties in the library's errors to options of the command line.
 enum CommandLineWords {
-    /// Phrases first, then the bare names that remain.
+    /// The replaced phrases, followed by the bare names that remain.
     private static let words: [(of: String, with: String)] = [
         (", or set serverName", ""),
         (" or set serverName", ""),
@@ -23,7 +23,7 @@ enum CommandLineWords {
         ("operationTimeout", "--timeout"),
     ]
 
-    /// The text of an error without the names of Swift properties.
+    /// Returns the text of an error without the names of Swift properties.
     static func text(of error: AMQPError) -> String {
         self.words.reduce("\(error)") { $0.replacingOccurrences(of: $1.of, with: $1.with) }
     }

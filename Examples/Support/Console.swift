@@ -81,7 +81,7 @@ package enum Console {
         return line
     }
 
-    /// A logger whose warnings and errors are lines on stderr.
+    /// Returns a logger whose warnings and errors are lines on stderr.
     ///
     /// - Parameters:
     ///   - program: The name at the start of each line.

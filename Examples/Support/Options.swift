@@ -99,7 +99,7 @@ package struct ConnectionOptions: ParsableArguments {
     /// The time without progress after which a wait fails; `nil` for never.
     package var stallLimit: Duration? { self.timeout > 0 ? .seconds(self.timeout) : nil }
 
-    /// The URLs with `--user` and `--password-file` in them, without an address.
+    /// Returns the URLs with `--user` and `--password-file` in them, without an address.
     package func resolvedURLs() async throws -> [AMQPURL] {
         var urls = try self.urls.map { try AMQPURL($0) }
         let password = try await self.password()
@@ -111,7 +111,7 @@ package struct ConnectionOptions: ParsableArguments {
         return urls
     }
 
-    /// Where to listen, with `--user` and `--password-file` in it: the port may be 0.
+    /// Returns the URL to listen on, with `--user` and `--password-file` in it. The port may be 0.
     package func listeningURL() async throws -> AMQPURL {
         var url = try AMQPURL(listeningAt: self.urls[0])
         if let user = self.user { url.username = user }
@@ -124,7 +124,7 @@ package struct ConnectionOptions: ParsableArguments {
         return try await TextFile.lines(of: path, most: 1, within: self.stallLimit).first ?? ""
     }
 
-    /// The address to use; a failure where neither an option nor a URL names one, and where URLs name several.
+    /// Returns the address to use. Throws if neither an option nor a URL names one, or if the URLs name several.
     package func resolvedAddress() throws -> String {
         if let address = self.address { return address }
         let addresses = try self.urls.compactMap { try AMQPURL($0).address }.filter { !$0.isEmpty }
@@ -159,7 +159,7 @@ package struct ConnectionOptions: ParsableArguments {
         }
     }
 
-    /// The settings of a connection.
+    /// Returns the settings of a connection.
     package func configuration() -> AMQPConnection.Configuration {
         var configuration = AMQPConnection.Configuration()
         if let limit = self.stallLimit {

@@ -12,16 +12,16 @@ package final class OutageReport: Sendable {
         var inDoubt = 0
         var replayed = 0
         var down = Duration.zero
-        /// The attempts since the start or the last loss, and where the last one led.
+        /// The attempts since the start or the last loss, and the URL of the last attempt.
         var attempt = 0
         var url: AMQPURL?
-        /// Whether no loss was shown since the last recovery.
+        /// Whether the report has shown no loss since the last recovery.
         var isUp = false
-        /// Failed attempts after a loss that is not shown yet: its numbers come a little later.
+        /// Failed attempts after a loss whose figures have not arrived yet.
         var held: [String] = []
     }
 
-    /// What the client logs and this shows in other words.
+    /// The client's log messages that this report replaces with its own words.
     package static let logged: Set = [
         "the connection was lost", "a link was lost", "a link has ended for good", "the client has ended",
         "the client has closed with unfinished work",
@@ -30,10 +30,10 @@ package final class OutageReport: Sendable {
     private let program: String
     private let state = Mutex(State())
 
-    /// - Parameter program: The name that the lines begin with.
+    /// - Parameter program: The name at the start of each line.
     package init(_ program: String) { self.program = program }
 
-    /// Shows the events of a client from now on, until it ends.
+    /// Shows the events of a client from now on, until the client ends.
     ///
     /// - Returns: A task that ends with the client.
     package func watch(_ client: AMQPClient) -> Task<Void, Never> {
@@ -46,7 +46,7 @@ package final class OutageReport: Sendable {
         }
     }
 
-    /// Adds the numbers.
+    /// Adds the counts to a JSON report.
     package func add(to report: inout Report) {
         let state = self.state.withLock { $0 }
         report.add("losses", state.losses)
@@ -59,7 +59,7 @@ package final class OutageReport: Sendable {
 }
 
 extension OutageReport.State {
-    /// Counts an event, and returns the lines that show what is known now.
+    /// Counts an event, and returns the lines that describe the known facts.
     mutating func lines(of event: AMQPClient.Event) -> [String] {
         guard let line = self.line(of: event) else { return [] }
         switch event {
@@ -76,7 +76,7 @@ extension OutageReport.State {
         return [line]
     }
 
-    /// Counts an event, and returns the line that shows it.
+    /// Counts an event, and returns the line that describes it.
     private mutating func line(of event: AMQPClient.Event) -> String? {
         switch event {
         case .attempt(let number, let url):
@@ -87,7 +87,7 @@ extension OutageReport.State {
             return "attempt \(number) at \(url) failed: \(Program.text(of: error))"
         case .open(let generation, let url):
             self.url = url
-            // The others follow when their links are attached.
+            // Further generations are reported when their links are attached.
             return generation == 1 ? "connected to \(url)" : nil
         case .lost(let error, let inDoubt, let bytes):
             self.losses += 1

@@ -7,8 +7,8 @@ import Synchronization
 
 /// A file of the user for writing.
 ///
-/// A regular file is replaced when all is written, and keeps its mode and owner. Any other file, such as a FIFO or a
-/// device, is written directly. Both cases follow a symbolic link.
+/// A regular file is replaced when everything is written, and keeps its mode and owner. Any other file, such as a FIFO
+/// or a device, is written directly. Both cases follow a symbolic link.
 package final class OutputFile: Sendable {
     /// The regular file to replace.
     private struct Replacement {
@@ -76,7 +76,7 @@ package final class OutputFile: Sendable {
         for _ in 0..<40 {
             var bytes = [CChar](repeating: 0, count: Int(PATH_MAX))
             let count = readlink(path, &bytes, bytes.count)
-            // Anything but a link ends the walk.
+            // A path that is not a link ends the walk.
             guard count >= 0 else { return path }
             guard let link = String(validating: bytes[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self) else {
                 throw SystemFailure("follow the link \(path)", EILSEQ)
@@ -86,12 +86,13 @@ package final class OutputFile: Sendable {
         throw SystemFailure("follow the link \(path)", ELOOP)
     }
 
-    /// The path up to its last slash; empty for a name alone.
+    /// Returns the path up to its last slash; empty for a bare name.
     private static func folder(of path: String) -> String {
         path.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(path[...$0]) } ?? ""
     }
 
-    /// Writes bytes. The reader of a pipe may block it forever, so after a cancellation no one waits for the bytes.
+    /// Writes bytes. The reader of a pipe may block the write forever, so after a cancellation the call does not wait
+    /// for it.
     package func write(_ bytes: ByteBuffer) async throws {
         let (file, name) = (self.file, self.name)
         if self.replacement == nil {

@@ -7,7 +7,7 @@ import NIOCore
 import QpidProton
 import Synchronization
 
-/// A failure with a text of one line, for stderr.
+/// A failure whose text is one line for stderr.
 package struct Failure: Error, CustomStringConvertible {
     package let description: String
     package let exitCode: Int32
@@ -50,7 +50,7 @@ package enum Program {
         StandardDescriptors.claim()
         // A lost peer is an error of a call, not the end of the process.
         signal(SIGPIPE, SIG_IGN)
-        // So is a file at the size limit of the process.
+        // A file at the size limit of the process is an error of a call too.
         signal(SIGXFSZ, SIG_IGN)
         let command: Command
         do {
@@ -89,7 +89,7 @@ package enum Program {
             return command
         } catch {
             let text = type.message(for: error)
-            // The parser has no reason for an invalid number of bytes.
+            // The parser gives no reason for an invalid number of bytes.
             if text.hasPrefix("The value"), text.hasSuffix("<bytes>'") {
                 throw ValidationError("\(text): give 0 to \(Int.max) bytes, or a number with K, M or G")
             }
@@ -103,8 +103,8 @@ package enum Program {
         }
     }
 
-    /// Joins a number with the option before it: the parser takes `-1` in `--count -1` for an option, and a URL behind
-    /// `--reconnect` for its number.
+    /// Joins a number with the option before it. The parser mistakes `-1` in `--count -1` for an option, and a URL
+    /// after `--reconnect` for its number.
     private static func joiningNumbers(_ arguments: [String]) -> [String] {
         var joined: [String] = []
         var isBehindReconnect = false
@@ -137,13 +137,13 @@ package enum Program {
         }
     }
 
-    /// Whether an error is the end of a cancelled task.
+    /// Returns whether an error is the end of a cancelled task.
     package static func isCancellation(_ error: any Error) -> Bool {
         if let error = error as? AMQPError { return error.condition == .cancelled }
         return error is CancellationError
     }
 
-    /// The text of an error in the words of the command line.
+    /// Returns the text of an error in the words of the command line.
     package static func text(of error: any Error) -> String {
         if let error = error as? AMQPError { CommandLineWords.text(of: error) } else { "\(error)" }
     }

@@ -55,7 +55,7 @@ package final class Progress: Sendable {
                 guard self.isShown else { continue }
                 let now = Moment(time: clock.now, messages: self.messageCount, bytes: self.bytesDone(look))
                 moments.append(now)
-                // Rates of the last seconds, because those of one moment would jump with every batch.
+                // The rates cover the last seconds, because momentary rates would jump with every batch.
                 while moments.count > 2, now.time - moments[1].time >= Self.rateInterval { moments.removeFirst() }
                 self.show(moments[0], now, look, before, interval.inSeconds)
             }
@@ -101,27 +101,27 @@ package final class Progress: Sendable {
 
     // MARK: The link
 
-    /// Also shows a link from now on.
+    /// Also shows the link of a sender from now on.
     package func watch(_ sender: AMQPSender) {
         self.watch(isSender: true, { sender }) { try? await $0.snapshot() }
     }
 
-    /// Also shows a link from now on.
+    /// Also shows the link of a receiver from now on.
     package func watch(_ receiver: AMQPReceiver) {
         self.watch(isSender: false, { receiver }) { try? await $0.snapshot() }
     }
 
-    /// Shows the link that a client's sender has at the time, from now on.
+    /// Shows the current link of a client's sender from now on.
     package func watch(_ sender: AMQPClient.Sender) {
         self.watch(isSender: true, { sender.link }) { try? await $0.snapshot() }
     }
 
-    /// Shows the link that a client's receiver has at the time, from now on.
+    /// Shows the current link of a client's receiver from now on.
     package func watch(_ receiver: AMQPClient.Receiver) {
         self.watch(isSender: false, { receiver.link }) { try? await $0.snapshot() }
     }
 
-    /// - Parameter link: The link; nil during an outage.
+    /// - Parameter link: Returns the link; `nil` during an outage.
     private func watch<Link: AMQPLink>(
         isSender: Bool,
         _ link: @escaping @Sendable () -> Link?,
@@ -136,17 +136,17 @@ package final class Progress: Sendable {
             }
             state.look = {
                 guard let link = link() else { return nil }
-                // A task that is cancelled wants to know it all the same.
+                // The separate task lets a cancelled task read the snapshot too.
                 let snapshot = await Task { try? await link.session.connection.snapshot() }.value
                 return snapshot.flatMap { FlowLook($0, link: link.name, isSender: isSender) }
             }
         }
     }
 
-    /// Whether a link is watched and lost, so that there is none now.
+    /// Whether a watched link is lost and not attached again.
     package var isDown: Bool { self.state.withLock { $0.isDown }?() ?? false }
 
-    /// How long each cause kept the link from moving: until ``finish()``, or as it was seen last.
+    /// How long each cause blocked the link, until ``finish()`` or the last observation.
     package var blockedTimes: [AMQPBlockCause: Duration] {
         self.state.withLock { $0.blockedTimes ?? $0.last?.link.blockedTimes ?? [:] }
     }
@@ -157,7 +157,7 @@ package final class Progress: Sendable {
         self.state.withLock { $0.blockedTimes = times }
     }
 
-    /// The link's state now, or its last one after the end of the link or the connection.
+    /// Returns the link's current state, or the last one after the end of the link or the connection.
     @discardableResult
     package func look() async -> FlowLook? {
         guard let look = self.state.withLock({ $0.look }) else { return nil }
@@ -168,9 +168,9 @@ package final class Progress: Sendable {
         }
     }
 
-    // MARK: Showing
+    // MARK: Display
 
-    /// Stops, and clears the line of a terminal.
+    /// Stops the display, and clears the line of a terminal.
     package func stop() {
         self.state.withLock { state in
             state.isStopped = true
@@ -226,7 +226,7 @@ package final class Progress: Sendable {
         } else {
             look?.add(to: &line, since: before, interval)
         }
-        // Under the lock: nothing is shown after the end.
+        // The lock is held, so that nothing is shown after the end.
         self.state.withLock { state in
             guard !state.isStopped else { return }
             if self.isTerminal {
@@ -241,7 +241,7 @@ package final class Progress: Sendable {
 
 /// Formats numbers for people.
 package enum Units {
-    /// A number of bytes with up to four digits and a unit.
+    /// Formats a number of bytes with up to four digits and a unit.
     package static func bytes(_ count: Int) -> String {
         var number = Double(count)
         var unit = "B"
@@ -253,7 +253,7 @@ package enum Units {
         return String(format: "%.1f ", number) + unit
     }
 
-    /// A whole number with a comma between thousands.
+    /// Formats a whole number with a comma between thousands.
     package static func count(_ number: Int) -> String {
         var text = ""
         for (index, digit) in String(number.magnitude).reversed().enumerated() {
@@ -263,21 +263,21 @@ package enum Units {
         return (number < 0 ? "-" : "") + String(text.reversed())
     }
 
-    /// A number of messages, for example `1 message` or `2,000 messages`.
+    /// Formats a number of messages, for example `1 message` or `2,000 messages`.
     package static func messages(_ number: Int) -> String {
         "\(self.count(number)) \(number == 1 ? "message" : "messages")"
     }
 
-    /// Messages per second.
+    /// Formats a rate in messages per second.
     package static func rate(_ perSecond: Double) -> String {
         perSecond > 0 && perSecond < 9.95
             ? String(format: "%.1f/s", perSecond) : "\(self.count(Int(min(perSecond, 1e15).rounded())))/s"
     }
 
-    /// A short time with one decimal, for example `2.3 s`.
+    /// Formats a short time with one decimal, for example `2.3 s`.
     package static func seconds(_ time: Duration) -> String { String(format: "%.1f s", time.inSeconds) }
 
-    /// A time in its two largest units.
+    /// Formats a time in its two largest units.
     package static func time(_ seconds: Double) -> String {
         let whole = Int(min(max(0, seconds), 1e15).rounded(.up))
         switch whole {

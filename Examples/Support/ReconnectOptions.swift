@@ -3,13 +3,14 @@
 package import ArgumentParser
 package import QpidProton
 
-/// How long an outage may last: `--reconnect [SECONDS]`.
+/// The longest outage that a program survives: `--reconnect [SECONDS]`.
 package enum OutageLimit: ExpressibleByArgument, Equatable, CustomStringConvertible {
     case none
     case seconds(Double)
     case unusable(String)
 
-    /// The parser takes a value that it cannot read for none, so this reads any, and ``ReconnectOptions`` checks it.
+    /// Accepts any text, because the parser treats an unreadable value as a missing one. ``ReconnectOptions`` checks
+    /// the text.
     package init(argument: String) {
         if argument == Self.none.description {
             self = .none
@@ -29,9 +30,9 @@ package enum OutageLimit: ExpressibleByArgument, Equatable, CustomStringConverti
     }
 }
 
-/// Whether a lost connection is opened again.
+/// The option to reopen a lost connection.
 package struct ReconnectOptions: ParsableArguments {
-    /// The option whose number may be left out.
+    /// The option whose number is optional.
     static let name = "--reconnect"
 
     @Option(
@@ -53,7 +54,7 @@ package struct ReconnectOptions: ParsableArguments {
 
     package var isOn: Bool { self.limit != nil }
 
-    /// Throws for a number that cannot be used, and for several URLs without the option.
+    /// Throws for an unusable number, and for several URLs without the option.
     package func check(_ connection: ConnectionOptions) throws {
         if case .unusable(let text)? = self.limit {
             throw ValidationError("\(Self.name) takes seconds, more than 0, or no number, and not '\(text)'")
@@ -63,11 +64,11 @@ package struct ReconnectOptions: ParsableArguments {
         }
     }
 
-    /// The settings of a client.
+    /// Returns the settings of a client.
     ///
     /// - Parameters:
     ///   - connection: The settings of its connections.
-    ///   - first: How long the first connection may take where the option has no number; nil for no limit.
+    ///   - first: How long the first connection may take if the option has no number; `nil` for no limit.
     package func configuration(
         _ connection: AMQPConnection.Configuration,
         first: Duration?

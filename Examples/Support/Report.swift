@@ -50,7 +50,7 @@ package struct Report {
 
     /// Prints the object, on stderr if stdout carries the data.
     ///
-    /// - Throws: `SystemFailure` if it cannot be written.
+    /// - Throws: `SystemFailure` if the object cannot be written.
     package func print(toStandardError: Bool = false) throws(SystemFailure) {
         let file = File(descriptor: toStandardError ? STDERR_FILENO : STDOUT_FILENO, isOwned: false)
         try file.write(ByteBuffer(string: self.line + "\n"), what: toStandardError ? "stderr" : "stdout")
@@ -95,7 +95,7 @@ package enum Usage {
     /// The peak of the process's resident memory, in bytes.
     package static var residentPeak: Int {
         #if os(Linux)
-            // Not getrusage, whose peak starts with that of the parent process.
+            // getrusage is unsuitable, because its peak starts with that of the parent process.
             guard let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8) else { return 0 }
             for line in status.split(separator: "\n") where line.hasPrefix("VmHWM:") {
                 return (Int(line.split(whereSeparator: { $0 == " " || $0 == "\t" })[1]) ?? 0) << 10

@@ -4,13 +4,13 @@ import Foundation
 
 /// The three descriptors with which every process starts: stdin, stdout and stderr.
 package enum StandardDescriptors {
-    /// Fills the closed ones among them, each with a file whose use fails.
+    /// Replaces each closed descriptor among them with a file whose use fails.
     ///
-    /// Otherwise the next file that the process opens gets such a number. Messages for stdout then end up in it, for
-    /// example in the epoll of an event loop. It must run before any library opens a file.
+    /// Otherwise the next file that the process opens would get such a number. Output for stdout would then reach that
+    /// file, for example the epoll descriptor of an event loop. The call must precede any library that opens a file.
     package static func claim() {
         for descriptor in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(descriptor, F_GETFD) < 0 {
-            // Opened the wrong way round: reading stdin, and writing stdout or stderr, fail with EBADF.
+            // The direction is wrong on purpose: reading stdin, and writing stdout or stderr, fail with EBADF.
             let flags = descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY
             // A directory can be neither written nor read.
             if open("/dev/null", flags) < 0 { _ = open("/", O_RDONLY | O_DIRECTORY) }
@@ -21,14 +21,14 @@ package enum StandardDescriptors {
 extension File {
     /// Returns stdin.
     ///
-    /// - Throws: `SystemFailure` if it is closed or open for writing only.
+    /// - Throws: `SystemFailure` if stdin is closed or open for writing only.
     package static func standardInput() throws(SystemFailure) -> File {
         try self.standard(STDIN_FILENO, unless: O_WRONLY, "read stdin")
     }
 
     /// Returns stdout.
     ///
-    /// - Throws: `SystemFailure` if it is closed or open for reading only.
+    /// - Throws: `SystemFailure` if stdout is closed or open for reading only.
     package static func standardOutput() throws(SystemFailure) -> File {
         try self.standard(STDOUT_FILENO, unless: O_RDONLY, "write stdout")
     }

@@ -28,7 +28,7 @@ package struct FlowLook: Sendable {
     ///   - seconds: The time between the two states.
     func add(to line: inout StatusLine, since before: FlowLook?, _ seconds: Double) {
         if self.link.isSender {
-            // The limit of the session is the one that --limit sets.
+            // `--limit` sets the limit of the session.
             line.add("unsent \(StatusLine.fill(self.session.outgoing))", importance: 5)
         } else {
             let waiting = self.link.messages > 0 ? ", \(self.link.messages) to take" : ""
@@ -44,7 +44,7 @@ package struct FlowLook: Sendable {
         if let waiting = self.waiting(since: before, seconds) { line.add("waiting: \(waiting)", importance: 9) }
     }
 
-    /// The current cause and its duration, or short waits that fill most of the time since the last state.
+    /// Returns the current cause and its duration, or the short waits that fill most of the time since the last state.
     private func waiting(since before: FlowLook?, _ seconds: Double) -> String? {
         if let cause = self.link.blockedBy, self.link.blockedFor >= .milliseconds(200) {
             return "\(cause) \(String(format: "%.1f", self.link.blockedFor.inSeconds)) s"
@@ -57,7 +57,7 @@ package struct FlowLook: Sendable {
     }
 }
 
-/// One line of parts, of which the least important are omitted without room.
+/// One line of parts. If room is missing, the least important parts are omitted.
 struct StatusLine {
     private var parts: [(text: String, importance: Int)] = []
 
@@ -65,7 +65,7 @@ struct StatusLine {
         self.parts.append((text, importance))
     }
 
-    /// The line in at most that many characters.
+    /// Returns the line in at most `width` characters.
     func text(within width: Int) -> String {
         var parts = self.parts
         while true {
@@ -77,19 +77,20 @@ struct StatusLine {
         }
     }
 
-    /// Adds a part of a total, rounded down: 100 % is all of it.
+    /// Adds a part of a total, rounded down, so that 100 % means everything.
     mutating func add(share part: Int, of total: Int, importance: Int) {
         guard total > 0 else { return }
         self.add("\(Int(Double(min(part, total)) / Double(total) * 100)) %", importance: importance)
     }
 
-    /// Adds the remaining time; nothing if there is no progress, or all is done.
+    /// Adds the remaining time, unless there is no progress or the work is done.
     mutating func add(left seconds: Double, importance: Int) {
         guard seconds > 0, seconds < 1e9 else { return }
         self.add("\(Units.time(seconds)) left", importance: importance)
     }
 
-    /// The used bytes of a limit, for example `512 KiB of 1 MiB`. It has no bar, because it is no progress.
+    /// Formats the used bytes of a limit, for example `512 KiB of 1 MiB`. There is no bar, because the number is not
+    /// progress.
     static func fill(_ fill: AMQPFill) -> String {
         guard let limit = fill.limit, limit.bytes > 0 else { return Units.bytes(fill.used.bytes) }
         return "\(Units.bytes(fill.used.bytes)) of \(Units.bytes(limit.bytes))"

@@ -23,7 +23,7 @@ package struct Summary {
         if count > 0 { self.parts.append("\(Units.count(count)) \(what)") }
     }
 
-    /// The line.
+    /// Returns the line.
     ///
     /// - Parameter bytes: The bytes of the messages' bodies.
     package func line(bytes: Int, _ duration: Duration) -> String {
@@ -46,7 +46,7 @@ package struct Ending {
     ///   - name: The name of the program.
     ///   - failure: The cause of unfinished work; `nil` for success.
     ///   - summary: One line about the whole run.
-    ///   - hasBegun: Whether a link was open. Without one there is no summary.
+    ///   - hasBegun: Whether a link was open. Without a link there is no summary.
     package init(_ name: String, _ failure: (any Error)?, _ summary: String, hasBegun: Bool) {
         self.name = name
         self.failure = failure

@@ -2,7 +2,7 @@
 
 package import QpidProton
 
-/// The way to a peer: one connection, or a client that finds a lost one again.
+/// The way to a peer: one connection, or a client that reopens lost connections.
 package struct Way: Sendable {
     package enum Kind: Sendable {
         case connection(AMQPConnection)
@@ -10,7 +10,7 @@ package struct Way: Sendable {
     }
 
     package let kind: Kind
-    /// What was seen of lost connections.
+    /// The observed losses and recoveries.
     package let outages: OutageReport?
     private let watching: Task<Void, Never>?
 
@@ -18,13 +18,13 @@ package struct Way: Sendable {
         Way(kind: .connection(connection), outages: nil, watching: nil)
     }
 
-    /// - Parameter program: The name that lines on stderr begin with.
+    /// - Parameter program: The name at the start of each line on stderr.
     package static func client(_ client: AMQPClient, _ program: String) -> Way {
         let outages = OutageReport(program)
         return Way(kind: .client(client), outages: outages, watching: outages.watch(client))
     }
 
-    /// The connection that is open now.
+    /// The open connection.
     package var connection: AMQPConnection? {
         switch self.kind {
         case .connection(let connection): connection
@@ -32,7 +32,7 @@ package struct Way: Sendable {
         }
     }
 
-    /// The executor of the connection; nil where there may be another one after a loss.
+    /// The executor of the connection; `nil` for a client, whose connection may change.
     package var taskExecutor: (any TaskExecutor)? {
         if case .connection(let connection) = self.kind { connection.taskExecutor } else { nil }
     }
@@ -45,9 +45,9 @@ package struct Way: Sendable {
         }
     }
 
-    /// Closes it. Cancellation of the task does not reach it.
+    /// Closes the connection or the client. Cancellation of the task does not affect the close.
     ///
-    /// - Throws: The error that it ended with.
+    /// - Throws: The error with which the connection or the client ended.
     package func close(within limit: Duration) async throws {
         switch self.kind {
         case .connection(let connection):
@@ -55,7 +55,7 @@ package struct Way: Sendable {
         case .client(let client):
             _ = await Task { await client.close(within: limit) }.value
             await self.watching?.value
-            // A loss is no error of a client: what it left undone shows in the numbers.
+            // A loss is no error of a client. The counts show the unfinished work.
             if case .closed(let error?) = client.state { throw error }
         }
     }

@@ -83,7 +83,7 @@ struct Broker: ExampleCommand {
         _ = try self.place()
     }
 
-    /// Where to listen.
+    /// Returns the URL to listen on.
     private func place() throws -> AMQPURL {
         let place: AMQPURL
         do {
@@ -155,7 +155,7 @@ struct Users: Sendable {
 
     func contains(_ user: String, password: String) -> Bool {
         guard let expected = self.passwords[ByteKey(user)] else { return false }
-        // Takes the same time for every wrong password of one length.
+        // The comparison takes the same time for every wrong password of one length.
         let (left, right) = (Array(expected.utf8), Array(password.utf8))
         return left.count == right.count && zip(left, right).reduce(0) { $0 | ($1.0 ^ $1.1) } == 0
     }

@@ -65,7 +65,7 @@ struct Consumer: Sendable {
     }
 }
 
-/// The decisions of a consumer that the queue does not have yet: added on the event loop, removed by a task.
+/// The decisions of a consumer that the queue does not have yet. The event loop adds them, and a task removes them.
 private final class Decisions: Sendable {
     let signals: AsyncStream<Void>
     private let signal: AsyncStream<Void>.Continuation

@@ -5,7 +5,7 @@ import QpidProton
 
 /// The broker's end of a link on which the peer sends.
 struct Producer {
-    /// The most messages that may be on their way to a queue from one link.
+    /// The most messages that may be in flight from one link to a queue.
     static let window = 1_000
     private static let batch = 256
 

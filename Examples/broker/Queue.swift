@@ -6,10 +6,10 @@ import Synchronization
 
 /// A message in a queue.
 struct StoredMessage: Sendable {
-    /// Its place in the queue, which it keeps when it returns.
+    /// The message's place in the queue, which it keeps when it returns.
     let place: UInt64
     var payload: ByteBuffer
-    /// The consumers that must not get it again.
+    /// The consumers that must not get the message again.
     var excluded: [UInt64] = []
 
     var bytes: Int { self.payload.readableBytes }
@@ -66,7 +66,7 @@ final class Queue: Sendable {
         self.update { state in state.producers.removeAll { $0.id == id } }
     }
 
-    /// Accepts messages of a producer, which have used that much of its credit.
+    /// Accepts messages of a producer, which have used `usedCredit` of its credit.
     func push(_ payloads: [ByteBuffer], from id: UInt64, usedCredit: Int) {
         self.counters.received.add(payloads.count)
         self.update { state in
@@ -106,7 +106,7 @@ final class Queue: Sendable {
         self.update { state in state.withConsumer(id) { $0.limit = limit } }
     }
 
-    /// The next messages for the consumer, which keeps them until it settles them or ends.
+    /// Returns the next messages for the consumer, which keeps them until it settles them or ends.
     func takeOutbox(of id: UInt64) -> [StoredMessage] {
         let messages = self.state.withLock { state in
             var messages: [StoredMessage] = []

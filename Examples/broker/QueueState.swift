@@ -11,11 +11,11 @@ struct QueueState {
         let wake: AsyncStream<Void>.Continuation
         /// The total credit of the consumer.
         var limit = 0
-        /// The number of messages that it has got.
+        /// The number of messages that were assigned to the consumer.
         var assigned = 0
-        /// Messages for it that no task has sent yet.
+        /// Messages for the consumer that no task has sent yet.
         var outbox: [StoredMessage] = []
-        /// Its messages, by their places.
+        /// The consumer's unsettled messages, by their places.
         var unsettled: [UInt64: StoredMessage] = [:]
     }
 
@@ -31,7 +31,8 @@ struct QueueState {
     private(set) var count = 0
     private(set) var bytes = 0
     private(set) var peakBytes = 0
-    /// The largest message so far, the weight of a message on its way; 0 before the first.
+    /// The size of the largest message so far, which is the assumed size of a message in flight; 0 before the first
+    /// message.
     private var largest = 0
     private var nextPlace: UInt64 = 0
     private var nextID: UInt64 = 0
@@ -69,7 +70,7 @@ struct QueueState {
     mutating func giveBack(_ messages: [StoredMessage]) {
         var merged = messages.sorted { $0.place < $1.place }
         guard let last = merged.last else { return }
-        // Only messages before the last of them can be between them.
+        // Only available messages before the last returned one can be between the returned ones.
         var front: [StoredMessage] = []
         while let first = self.available.first, first.place < last.place {
             front.append(first)
@@ -119,7 +120,7 @@ struct QueueState {
         var skipped: [StoredMessage] = []
         while let message = self.available.first {
             guard let index = self.nextConsumer(for: message) else {
-                // If no consumer is excluded, the others have no credit either.
+                // If the message excludes no consumer, no consumer has credit.
                 guard !message.excluded.isEmpty else { break }
                 skipped.append(message)
                 self.available.removeFirst()
@@ -149,12 +150,12 @@ struct QueueState {
         return self.count == 0 || bytes <= limit - self.bytes - self.reserved
     }
 
-    /// The possible bytes of messages on their way.
+    /// The possible bytes of messages in flight.
     private var reserved: Int {
         self.producers.reduce(0) { $0 + $1.outstanding } * self.largest
     }
 
-    /// Grants credit so that stored messages and those on their way stay within the limit.
+    /// Grants credit so that stored messages and those in flight stay within the limit.
     private mutating func grant(_ effects: inout Queue.Effects) {
         for step in 0..<self.producers.count {
             let index = (self.producerTurn + step) % self.producers.count
@@ -169,7 +170,7 @@ struct QueueState {
     private func credit(for outstanding: Int) -> Int {
         let window = Producer.window
         guard let limit = self.limit else { return outstanding > window / 2 ? 0 : window - outstanding }
-        // The first message shows the size of a message.
+        // The size of messages is unknown before the first one.
         guard self.largest > 0 else { return outstanding == 0 ? 1 : 0 }
         let room = (limit - self.bytes - self.reserved) / self.largest
         // A silent producer must leave room for the others.

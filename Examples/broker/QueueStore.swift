@@ -20,7 +20,7 @@ final class QueueStore: Sendable {
         self.limits = limits
     }
 
-    /// Returns the queue with a name, and creates it if there is none.
+    /// Returns the queue with a name, and creates the queue if it does not exist.
     func queue(_ name: String) -> Queue {
         self.state.withLock { state in
             if let queue = state.queues[ByteKey(name)] { return queue }

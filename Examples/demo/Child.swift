@@ -13,7 +13,7 @@ final class Child: Sendable {
         let output: String
         let errors: String
 
-        /// A number in the JSON object of stdout's last line; 0 without one.
+        /// Returns a number in the JSON object of stdout's last line; 0 without one.
         func number(_ key: String) -> Int {
             guard let line = Self.lines(self.output).last,
                 let object = try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
@@ -43,7 +43,7 @@ final class Child: Sendable {
 
     /// Starts a program of the search path, or of a path with a slash.
     ///
-    /// - Parameter passesErrors: Whether its stderr is also passed to this process's stderr.
+    /// - Parameter passesErrors: Whether the child's stderr is also passed to this process's stderr.
     init(_ arguments: [String], passesErrors: Bool = false) throws {
         let process = Process()
         let isPath = arguments[0].contains("/")
@@ -69,7 +69,7 @@ final class Child: Sendable {
         let outputChunks = Self.chunks(of: output.fileHandleForReading)
         let errorChunks = Self.chunks(of: errors.fileHandleForReading)
         let name = (arguments[0] as NSString).lastPathComponent
-        // In separate tasks, because a cancellation must not hide the ends of the processes.
+        // Separate tasks collect the output, because a cancellation must not hide the ends of the processes.
         let outputText = Task {
             var data = Data()
             for await chunk in outputChunks { data += chunk }
@@ -112,7 +112,7 @@ final class Child: Sendable {
         }
     }
 
-    /// Waits until the process reports the port on which it listens.
+    /// Waits until the process reports the port on which it listens, and returns that port.
     func port() async throws -> Int {
         for await line in self.errorLines {
             guard let words = line.range(of: "listening on ") else { continue }
@@ -124,7 +124,7 @@ final class Child: Sendable {
         throw Failure("a process ended before it listened")
     }
 
-    /// Waits for the end of the process. Cancellation ends it.
+    /// Waits for the end of the process. Cancellation ends the process.
     func waitForEnd() async throws -> End {
         let end = await withTaskCancellationHandler {
             await self.end.value

@@ -73,7 +73,7 @@ struct Demo: ExampleCommand {
         try manager.createDirectory(atPath: copy, withIntermediateDirectories: true)
         for path in list.split(separator: "\0") {
             var isDirectory: ObjCBool = false
-            // A deleted tracked file, or a submodule.
+            // The path is a deleted tracked file, or a submodule.
             let original = "\(root)/\(path)"
             guard manager.fileExists(atPath: original, isDirectory: &isDirectory), !isDirectory.boolValue else {
                 continue

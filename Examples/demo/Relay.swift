@@ -59,7 +59,7 @@ struct Relay {
         }
     }
 
-    /// Runs `body`, then ends the process, also if `body` throws.
+    /// Runs `body`, then ends the process, even if `body` throws.
     private func whileRunning<Result>(_ child: Child, _ body: () async throws -> Result) async throws -> Result {
         do {
             let result = try await body()
@@ -74,7 +74,7 @@ struct Relay {
 
 /// Trees of files.
 enum Tree {
-    /// The number of regular files below a folder.
+    /// Returns the number of regular files below a folder.
     static func count(_ folder: String) throws -> Int {
         let walker = try TreeWalker(folder)
         var count = 0
@@ -84,7 +84,7 @@ enum Tree {
         return count
     }
 
-    /// The differences between the regular files of two folders: paths, bytes or permissions.
+    /// Returns the differences between the regular files of two folders: paths, bytes or permissions.
     static func compare(_ original: String, _ copy: String) throws -> [String] {
         var differences: [String] = []
         let walker = try TreeWalker(original)

@@ -27,7 +27,7 @@ final class Tally {
     /// The messages that were rejected.
     var rejected: Int { self.mismatches + self.refused }
 
-    /// From the arrival of the first message to the settlement of the last.
+    /// The time from the arrival of the first message to the settlement of the last.
     var duration: Duration {
         guard let first = self.first, let last = self.last else { return .zero }
         return last - first
@@ -96,17 +96,17 @@ final class Tally {
     }
 }
 
-/// What the receiver does with a message.
+/// The receiver's decision about a message.
 enum Verdict {
     /// The message is written: the number of its message-id, and the bytes of its body.
     case good(id: UInt64?, bytes: Int)
-    /// Its bytes do not have the expected digest.
+    /// The bytes of the message do not have the expected digest.
     case mismatch(AMQPError)
-    /// It must not be written.
+    /// The message must not be written.
     case refused(AMQPError)
-    /// Its end is missing, for the reason in the text: it is no longer a message.
+    /// The end of the message is missing. The text is the reason.
     case aborted(String)
-    /// The peer sends it again, because its link was lost before the settlement.
+    /// The peer sends the message again, because its link was lost before the settlement.
     case stale
 }
 
@@ -150,7 +150,7 @@ struct Consumer {
         }
     }
 
-    /// Writes messages with the sink; releases all if this side fails.
+    /// Writes messages with the sink. Releases all of them if this side fails.
     private func verdicts(of batch: [AMQPDelivery], _ sink: any Sink) async throws -> [Verdict] {
         do {
             return try await sink.take(batch)
@@ -195,7 +195,7 @@ struct Consumer {
 
 /// Checks that the numbers from 1 arrive, each once and in order.
 struct SequenceCheck: CustomStringConvertible {
-    /// The bits need at most 16 MiB.
+    /// The highest number, whose bit set needs at most 16 MiB.
     private static let highest: UInt64 = 1 << 27
     private var seen: [UInt64] = []
     private var distinct = 0

@@ -7,7 +7,7 @@ import QpidProton
 protocol Inlet: AnyObject, Sendable {
     /// The current link; `nil` during an outage.
     var link: AMQPReceiver? { get }
-    /// The error that ended it for good.
+    /// The error that ended the inlet for good; `nil` while it can continue.
     var error: AMQPError? { get }
     /// Whether the peer sends an unsettled message again on another link.
     var outlivesLinks: Bool { get }
@@ -34,7 +34,7 @@ extension Inlet {
 
     /// Returns the next message; `nil` if none arrives within the limit, even if the peer does not answer the drain.
     ///
-    /// An outage is no wait for a message: the limit begins again with the next link.
+    /// An outage does not count as a wait for a message: the limit begins again with the next link.
     func receive(within limit: Duration) async throws -> AMQPDelivery? {
         while true {
             do {

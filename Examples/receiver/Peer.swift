@@ -10,16 +10,16 @@ struct Peer: Sendable {
     let receiver: any Inlet
     var isServer = false
 
-    /// Closes the link, the session and the connection. Cancellation of the task does not reach it.
+    /// Closes the link, the session and the connection. Cancellation of the task does not affect the close.
     func close(within limit: Duration) async throws {
         guard let link = self.receiver as? AMQPReceiver else { return try await self.way.close(within: limit) }
         let (connection, isServer) = (link.session.connection, self.isServer)
         try await Closing.run(within: limit) {
             if link.error == nil { try await link.close().check() }
-            // A connecting sender closes its own connection: it may still wait for the last outcomes.
+            // A connecting sender closes its own connection, because it may still wait for the last outcomes.
             if isServer { await Self.wait(for: connection, .seconds(5)) }
             if link.session.error == nil { try await link.session.close().check() }
-            // The connection may already have ended: its last bytes must leave before the program exits.
+            // The connection may already have ended. Its last bytes must leave before the program exits.
             let hasEnded = connection.error != nil
             let result = await connection.close()
             if !hasEnded { try result.check() }
@@ -38,9 +38,9 @@ struct Peer: Sendable {
 
 /// Waits at a listener for the first sender.
 ///
-/// It never sees a connection without AMQP. It serves a connection that attaches no sender, and waits for another.
+/// Connections without AMQP never reach it. It serves a connection that attaches no sender, and waits for another one.
 struct Doorman: Sendable {
-    /// The address that the sender must name; `nil` for any.
+    /// The address that the sender must name; `nil` for any address.
     let address: String?
     let session: AMQPSession.Configuration
     let configuration: AMQPReceiver.Configuration

@@ -239,7 +239,7 @@ struct Receiver: ExampleCommand {
                 if let target {
                     try await target.take(from: peer.receiver, within: consumer.idleTimeout, tally, progress)
                 } else {
-                    // Counting messages blocks no thread; writing files would block the connection's.
+                    // Counting messages blocks no thread. Writing files would block the connection's thread.
                     try await withTaskExecutorPreference(sink.isBlocking ? nil : peer.way.taskExecutor) {
                         try await consumer.run(peer.receiver, sink, tally, &sequence)
                     }
@@ -255,7 +255,7 @@ struct Receiver: ExampleCommand {
                 let isGivenUp = failure != nil || Program.isInterrupted
                 try await peer.close(within: isGivenUp ? Closing.shortLimit : peer.way.limit)
             } catch let error as AMQPError where error.condition == .closed {
-                // The peer closed the connection in order at the same time.
+                // The peer closed the connection in order at the same time, which is not a failure.
             } catch {
                 failure = failure ?? error
             }
@@ -292,7 +292,7 @@ struct Receiver: ExampleCommand {
         return CountingSink()
     }
 
-    /// Returns why fewer messages arrived than requested; `nil` for success.
+    /// Returns the reason why fewer messages arrived than requested; `nil` for success.
     private func failure(
         _ failure: (any Error)?,
         _ tally: Tally,
@@ -317,7 +317,7 @@ struct Receiver: ExampleCommand {
         return nil
     }
 
-    /// Whether only an interrupt ends the receiver, so that an interrupt is no failure.
+    /// Whether only an interrupt ends the receiver, so that an interrupt is not a failure.
     private var endsWithInterrupt: Bool {
         self.count == nil && self.idleTimeout == nil && self.stream == nil && !self.listen
     }

@@ -8,11 +8,11 @@ import QpidProton
 
 /// The destination of messages. A written message stays there, even if this process fails.
 protocol Sink: AnyObject {
-    /// Writes messages; returns one verdict for each. Throws if this side fails: then none of them may be accepted.
+    /// Writes messages, and returns one verdict for each. Throws if this side fails: then no message may be accepted.
     func take(_ batch: [AMQPDelivery]) async throws -> [Verdict]
     /// Whether writing messages may block for a file.
     var isBlocking: Bool { get }
-    /// Whether it already reports the bytes of its messages as progress.
+    /// Whether the sink itself reports the bytes of its messages as progress.
     var showsProgress: Bool { get }
 }
 
@@ -35,7 +35,7 @@ extension AMQPMessage {
         if case .ulong(let number)? = self.properties.messageID { number } else { nil }
     }
 
-    /// The bytes of the body: of its data or its text; 0 for other values.
+    /// The bytes of the body's data or text; 0 for other values.
     fileprivate var bodyByteCount: Int {
         if let bytes = self.bodyBytes { return bytes.readableBytes }
         if case .value(.string(let text)) = self.body { return text.utf8.count }
@@ -59,7 +59,7 @@ final class CountingSink: Sink {
     }
 }
 
-/// Writes bodies, each with a line feed behind it.
+/// Writes bodies, each followed by a line feed.
 final class LineSink: Sink {
     private let file: File
     private let name: String
@@ -94,7 +94,7 @@ final class LineSink: Sink {
         if self.isRegular {
             try file.write(bytes, what: name)
         } else {
-            // The reader of a pipe may let it wait for ever.
+            // The reader of a pipe may block the write forever.
             try await Blocking.run { try file.write(bytes, what: name) }
         }
         return verdicts
@@ -113,7 +113,8 @@ final class LineSink: Sink {
     }
 }
 
-/// Writes messages as files, as the sender of a directory made them. A large file is written while it arrives.
+/// Writes messages as files, in the form in which the sender of a directory creates them. A large file is written while
+/// it arrives.
 final class DirectorySink: Sink {
     private let tree: ReceivedTree
     private let progress: ExampleSupport.Progress

@@ -4,7 +4,7 @@ import ArgumentParser
 import ExampleSupport
 import QpidProton
 
-/// The window of the command line: messages or bytes that may be on their way.
+/// The window of the command line: the messages or bytes that may be in flight.
 enum WindowOption: ExpressibleByArgument, Equatable {
     static let most = 1_000_000
 
@@ -30,7 +30,7 @@ enum WindowOption: ExpressibleByArgument, Equatable {
         }
     }
 
-    /// Whether a window may have this number.
+    /// Whether the number of the window is within its range.
     var isInRange: Bool {
         switch self {
         case .messages(let count): (1...Self.most).contains(count)

@@ -5,7 +5,7 @@ import ExampleFiles
 import ExampleSupport
 import QpidProton
 
-/// What the sender does with a message that does not fit.
+/// The treatment of a message that does not fit.
 enum Overflow: String, CaseIterable, ExpressibleByArgument {
     case suspend
     case fail
@@ -47,7 +47,7 @@ enum Source: Sendable {
         }
     }
 
-    /// Whether making a message may block the sending thread for a file.
+    /// Whether creating a message may block the sending thread for a file.
     var isBlocking: Bool {
         if case .messages(let source) = self { source.isBlocking } else { false }
     }

@@ -12,14 +12,14 @@ enum NextMessage {
     case message(bytes: Int)
     /// A file to stream.
     case streamed(LargeFile)
-    /// No message now: ask again later.
+    /// No message is available now. The caller asks again later.
     case later
     case end
 }
 
-/// Makes the messages, one at a time.
+/// Creates messages, one at a time.
 protocol MessageSource: AnyObject, Sendable {
-    /// Makes the next message. Waits for nothing but a file.
+    /// Creates the next message. Waits only for files.
     ///
     /// - Parameter message: The last message, or an empty one. A change in place needs no memory.
     func next(_ message: inout AMQPMessage) throws -> NextMessage
@@ -27,9 +27,9 @@ protocol MessageSource: AnyObject, Sendable {
     var skipped: Int { get }
     /// The number of symbolic links, which are never sent.
     var links: Int { get }
-    /// Leaves out the last message for a reason that concerns no other; throws if the work must end.
+    /// Leaves out the last message for a reason that concerns no other message. Throws if the work must end.
     func leaveOut(_ error: any Error) throws
-    /// Whether making a message may wait for a file.
+    /// Whether creating a message may wait for a file.
     var isBlocking: Bool { get }
 }
 
@@ -40,10 +40,10 @@ extension MessageSource {
     var isBlocking: Bool { true }
 }
 
-/// One text.
+/// A source of one text.
 ///
-/// Proof for the classes of this file: one task at a time uses a source, first the sending task, then the reporting
-/// one.
+/// The classes of this file are Sendable because one task at a time uses a source: first the sending task, then the
+/// reporting one.
 final class TextSource: MessageSource, @unchecked Sendable {
     private var text: String?
     private let isData: Bool
@@ -61,14 +61,14 @@ final class TextSource: MessageSource, @unchecked Sendable {
     }
 }
 
-/// Messages with a number: in the message-id, and at the front of the body as far as it fits.
+/// Messages with a number in the message-id, and at the front of the body as far as it fits.
 final class NumberSource: MessageSource, @unchecked Sendable {
     private struct State {
         static let digits = 20
         let count: Int
         let size: Int
         var number = 0
-        /// Reused for the next message: its memory is free once the last message's is.
+        /// The body, whose memory is reused once the last message has released it.
         var body: ByteBuffer
 
         mutating func next(_ message: inout AMQPMessage) -> NextMessage {
@@ -100,10 +100,10 @@ final class NumberSource: MessageSource, @unchecked Sendable {
     }
 }
 
-/// The files below a directory, read one at a time. Reports each entry that cannot be sent on stderr, and continues
-/// with the next.
+/// The files below a directory, read one at a time. The source reports each entry that cannot be sent on stderr, and
+/// continues with the next.
 final class DirectorySource: MessageSource, @unchecked Sendable {
-    /// The most bytes of a file that is held in memory. A larger one is streamed.
+    /// The largest file that is held in memory, in bytes. A larger file is streamed.
     private static let largestWhole = 1 << 20
 
     private let walker: TreeWalker

@@ -7,7 +7,7 @@ import QpidProton
 protocol Outlet: AnyObject, Sendable {
     /// The current link; `nil` during an outage.
     var link: AMQPSender? { get }
-    /// The error that ended it for good.
+    /// The error that ended the outlet for good; `nil` while it can continue.
     var error: AMQPError? { get }
     /// The messages that were dropped for lack of room.
     var droppedMessages: Int { get }
@@ -17,7 +17,7 @@ protocol Outlet: AnyObject, Sendable {
 
     /// Streams a message, and waits for its outcome.
     ///
-    /// - Parameter body: Makes the body from its beginning.
+    /// - Parameter body: Creates the body from its beginning.
     func stream(
         _ message: AMQPMessage,
         length: AMQPByteCount?,
@@ -61,7 +61,8 @@ extension AMQPClient.Sender: Outlet {
 
     var droppedMessages: Int { self.fates.dropped }
 
-    /// Checks the size itself, because the client would report it as the message's fate, which ends the program.
+    /// Checks the size before the client does, because the client would report it as the message's fate, which ends the
+    /// program.
     func accept(_ message: AMQPMessage) async throws(AMQPError) -> AcceptedMessage {
         let encoded = try message.encoded()
         if let most = self.link?.remoteMaxMessageSize, encoded.readableBytes > most.bytes {

@@ -6,19 +6,19 @@ import QpidProton
 
 /// Sends without waiting for each outcome: the event loop counts outcomes as they arrive.
 ///
-/// It keeps no tracker: the library holds one callback for each unsettled message.
+/// The pipeline keeps no tracker. The library holds one callback for each unsettled message.
 struct Pipeline {
     /// The most unsettled messages. The peer's credit and the send limit bound them too.
     private let highestOutstanding: Int
 
-    /// How many messages it sends before another task of this thread may run.
+    /// How many messages the pipeline sends before another task of this thread may run.
     private static let batch = 64
 
     private let sender: any Outlet
     private let tally: Tally
     private let progress: Progress
 
-    /// - Parameter isAhead: Whether it makes messages even while none fits.
+    /// - Parameter isAhead: Whether the pipeline creates messages even while none fits.
     init(_ sender: any Outlet, isAhead: Bool, _ tally: Tally, _ progress: Progress) {
         self.highestOutstanding = isAhead ? 1 << 20 : 32_768
         self.sender = sender

@@ -42,11 +42,11 @@ struct ReleaseRun {
 
 /// Slows a sender down while the peer returns every message, and reports that on stderr.
 ///
-/// It limits the rate of the link, and so withholds accepted messages too.
+/// A rate limit of the link withholds accepted messages too.
 struct ReleaseBackoff {
-    /// Messages a second: the highest and the lowest rate, which is one message every 2 seconds.
+    /// The highest and the lowest rate in messages per second. The lowest one sends a message every 2 seconds.
     private static let rates = (highest: 64.0, lowest: 0.5)
-    /// How soon the sender is fast again after the peer accepted a message.
+    /// How soon the sender resumes full speed after the peer accepted a message.
     private static let interval: Duration = .milliseconds(100)
     /// The least time between two reports.
     private static let reportInterval: Duration = .seconds(30)
@@ -58,7 +58,7 @@ struct ReleaseBackoff {
 
     /// Runs until the task is cancelled.
     ///
-    /// - Throws: A failure when the peer has returned every message for the limit.
+    /// - Throws: A failure if the peer has returned every message until the limit.
     func run() async throws {
         let clock = ContinuousClock()
         var lastReport: ContinuousClock.Instant?
@@ -75,11 +75,11 @@ struct ReleaseBackoff {
         }
     }
 
-    /// Halves the rate with about every message, until the peer settles one with another outcome.
+    /// Halves the rate about once per message, until the peer settles one with another outcome.
     private func slowDown(_ clock: ContinuousClock) async throws {
         var rate = Self.rates.highest
         while true {
-            // Jitter: senders whose messages returned together do not continue together.
+            // The jitter spreads senders whose messages returned together.
             let next = min(rate * .random(in: 1...1.5), self.rateLimit?.messagesPerSecond ?? .infinity)
             var limit = self.rateLimit ?? AMQPRateLimit()
             limit.messagesPerSecond = next

@@ -11,7 +11,7 @@ enum Main {
     static func main() { Program.main(Sender.self) }
 }
 
-/// Sends messages and waits until the peer has settled all.
+/// Sends messages, and waits until the peer has settled all of them.
 struct Sender: ExampleCommand {
     static let configuration = CommandConfiguration(
         commandName: "sender",
@@ -234,7 +234,7 @@ struct Sender: ExampleCommand {
         try self.end(run, source, tally, progress, clock.now - start)
     }
 
-    /// How a run ended.
+    /// The result of a run.
     private struct Run {
         var failure: (any Error)?
         /// Whether the peer settled every message and the link closed in order.
@@ -245,7 +245,7 @@ struct Sender: ExampleCommand {
         var outages: OutageReport?
     }
 
-    /// Reports the end of a run; throws if work is unfinished.
+    /// Reports the end of a run. Throws if work is unfinished.
     private func end(
         _ run: Run,
         _ source: Source?,
@@ -308,7 +308,7 @@ struct Sender: ExampleCommand {
         return .messages(NumberSource(count: self.count ?? 0, size: self.size?.bytes ?? 100))
     }
 
-    /// Connects once. With `--reconnect` it makes a client, which connects at its first use.
+    /// Connects once. With `--reconnect` it creates a client, which connects at its first use.
     private func connect(to urls: [AMQPURL]) async throws -> Way {
         var configuration = self.connection.configuration()
         self.flow.apply(to: &configuration)
@@ -370,7 +370,7 @@ struct Sender: ExampleCommand {
         let template = self.template
         let sender = try await self.open(address, on: way, progress)
         do {
-            // Making messages in memory blocks no thread; reading files would block the connection's.
+            // Creating messages in memory blocks no thread. Reading files would block the connection's thread.
             try await withTaskExecutorPreference(source.isBlocking ? nil : way.taskExecutor) {
                 try await tally.whileMoving {
                     let link = sender.link

@@ -23,7 +23,7 @@ final class Tally: Sendable {
         var firstFailure: AMQPError?
         var firstRefusal: AMQPError?
         var firstReason: AMQPError?
-        /// Increases with every progress.
+        /// A counter that every progress increases.
         var steps = 0
         var releaseRun: ReleaseRun
         var waiter: (most: Int, signal: AsyncStream<Void>.Continuation)?
@@ -77,7 +77,7 @@ final class Tally: Sendable {
         }
     }
 
-    /// Uncounts a message that was counted as sent and is left out.
+    /// Uncounts an omitted message that was counted as sent.
     func leftOut() {
         self.state.withLock { state in
             state.messages -= 1
@@ -174,7 +174,7 @@ final class Tally: Sendable {
         let outgoingBytes: Int
     }
 
-    /// Runs `body`, and fails when messages wait without progress for the limit.
+    /// Runs `body`, and fails if messages wait without progress until the limit.
     ///
     /// - Parameters:
     ///   - movement: Returns further signs of progress.

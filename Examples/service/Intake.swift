@@ -56,7 +56,7 @@
                 tracker.whenSettled { result in
                     switch result {
                     case .success(.accepted): order.accept()
-                    // The broker may have the job.
+                    // The broker may already have the job.
                     case .failure(let error) where error.fate == .inDoubt: order.modify(.init(deliveryFailed: true))
                     default: order.release()
                     }

@@ -36,7 +36,8 @@
             MetricsSystem.bootstrap(board)
             let client = try makeClient(settings, logger)
             let prices = PriceRequests(client, settings)
-            // The last shuts down first: orders end first, and a worker can ask for prices until its job is finished.
+            // The last service shuts down first, so orders end first, and a worker can request prices until its job is
+            // finished.
             let services: [any Service] = [
                 Probes(client: client, board: board, settings: settings, logger: logger),
                 client,

@@ -4,14 +4,14 @@ import CoreMetrics
 import NIOConcurrencyHelpers
 import QpidProton
 
-/// The metrics of the client: without the random number of the reply queue, which differs in each process.
+/// The metrics of the client. They omit the random number of the reply queue, which differs in each process.
 let metrics: AMQPMetrics = {
     var metrics = AMQPMetrics()
     metrics.address = { $0.contains("replies-") ? "replies" : $0 }
     return metrics
 }()
 
-/// Keeps the last value of each metric, and prints all in the text format of Prometheus.
+/// Keeps the last value of each metric, and prints all values in the text format of Prometheus.
 ///
 /// Your service uses a backend of swift-metrics instead.
 final class MetricsBoard: MetricsFactory {

@@ -35,8 +35,8 @@
             }
         }
 
-        /// Returns the price of an order. A request without a reply fails after a limit, and its job too: the peer
-        /// sends the job again.
+        /// Returns the price of an order. A request without a reply fails after a limit, and so does its job. The peer
+        /// then sends the job again.
         func price(of order: String) async throws -> String {
             let sender = try await self.openSender()
             self.number += 1
@@ -67,7 +67,7 @@
         }
     }
 
-    /// Answers price requests, at the address that each names.
+    /// Answers price requests, each at the address that the request names.
     struct PriceDesk: Service {
         let client: AMQPClient
         let settings: Settings

@@ -39,7 +39,7 @@
         private func answer(_ path: String) -> (HTTPResponseStatus, String) {
             let health = self.client.health
             switch path {
-            // The process is alive: an outage of the broker is no reason to restart it.
+            // The process is alive. An outage of the broker is no reason to restart it.
             case "/live": return (.ok, "live\n")
             case "/ready":
                 let text = "\(health.state), \(health.linksDown) of \(health.links) links down\n"

@@ -4,7 +4,7 @@
     import Logging
     import QpidProton
 
-    // The whole code of the service for lost connections.
+    // This file is the service's whole code for lost connections.
 
     /// Returns a client of the brokers in `AMQP_URLS`, which declares its queues on each connection.
     func makeClient(_ settings: Settings, _ logger: Logger) throws -> AMQPClient {

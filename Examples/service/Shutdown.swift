@@ -4,8 +4,8 @@
     import QpidProton
     import ServiceLifecycle
 
-    /// Opens a link. Returns `nil` if the shutdown comes first, because the client, which shuts down later, may have no
-    /// connection.
+    /// Opens a link. Returns `nil` if the shutdown begins first: the client shuts down later, and may have no
+    /// connection until then.
     func untilShutdown<Link: Sendable>(_ open: @escaping @Sendable () async throws -> Link) async throws -> Link? {
         do {
             return try await cancelWhenGracefulShutdown(open)

@@ -19,7 +19,7 @@
             guard let done = try await untilShutdown({ try await client.sender(to: address) }) else { return }
             var configuration = AMQPConsumer.Configuration(source: settings.address(.jobs))
             configuration.concurrency = settings.concurrency
-            // A long outage of the broker is no failure of a job.
+            // A long outage of the broker is not a failure of a job.
             configuration.attempts = nil
             let consumer = AMQPConsumer(client, configuration) { job in
                 var message = try job.decodeMessage()
