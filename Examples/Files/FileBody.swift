@@ -26,7 +26,7 @@ package struct FileBody: AsyncSequence, Sendable {
     private let isRegular: Bool
     /// The size of a regular file in bytes; `nil` if it is unknown.
     package let length: Int?
-    /// The closure that gets the number of bytes of each piece, and 0 at the end and while there is no input.
+    /// The closure that receives the number of bytes of each piece, and 0 at the end and while there is no input.
     private let onRead: @Sendable (Int) -> Void
 
     /// Opens the file. Suspends while a FIFO has no writer.

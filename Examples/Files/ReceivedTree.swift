@@ -90,13 +90,13 @@ package final class ReceivedTree {
         }
     }
 
-    /// Gives a complete file its name. The name is durable after the next ``commit()``.
+    /// Renames a complete file to its final name. The name is durable after the next ``commit()``.
     package func finish(_ file: ReceivedFile, permissions: UInt16) throws(SystemFailure) {
         try file.finish(permissions)
         self.markChanged(file.directory)
     }
 
-    /// Makes the files' names durable; their bytes already are.
+    /// Syncs the directories, which makes the files' names durable. The files' bytes are durable already.
     package func commit() throws(SystemFailure) {
         for directory in self.changed where fsync(directory.descriptor) != 0 { throw SystemFailure("sync a directory") }
         self.changed.removeAll(keepingCapacity: true)
@@ -133,7 +133,7 @@ package final class ReceivedTree {
     }
 }
 
-/// A file during its receipt, removed unless it gets its name.
+/// A file during its receipt. It is removed unless it is renamed to its final name.
 package final class ReceivedFile {
     fileprivate let directory: File
     private let name: String

@@ -59,7 +59,7 @@ package final class TreeWalker {
         setrlimit(resource, &limit)
     }
 
-    /// Enters a directory. Returns `nil`, or the number of the error.
+    /// Enters a directory. Returns the error number; `nil` on success.
     private func enter(_ name: String, at parent: Int32, _ flags: Int32, prefix: String) -> Int32? {
         let descriptor = openat(parent, name, flags | O_CLOEXEC)
         guard descriptor >= 0 else { return errno }

@@ -12,7 +12,7 @@ package enum Blocking {
     ///
     /// - Parameters:
     ///   - limit: The time to wait; `nil` for no limit.
-    ///   - what: The attempt, for the failure at the limit.
+    ///   - what: The attempt, which the error at the limit names.
     /// - Throws: The error of the call, `CancellationError`, or a ``Failure`` at the limit.
     package static func run<Value: Sendable>(
         within limit: Duration? = nil,

@@ -40,7 +40,7 @@ package final class OutputFile: Sendable {
         let target = try Self.followLinks(path)
         let name = ".receiver-\(getpid())-\(String(UInt32.random(in: .min ... .max), radix: 36)).partial"
         let temporary = Self.folder(of: target) + name
-        // A new file gets the mode of the umask.
+        // The umask determines the mode of a new file.
         self.file = try File.open(
             temporary,
             O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
@@ -102,7 +102,7 @@ package final class OutputFile: Sendable {
         }
     }
 
-    /// Makes the written bytes durable, and gives a regular file its name.
+    /// Makes the written bytes durable, and renames a regular file to its final name.
     package func commit() throws(SystemFailure) {
         // A pipe or a terminal has nothing to sync.
         if fsync(self.file.descriptor) != 0, errno != EINVAL, errno != EROFS, errno != ENOTSUP {

@@ -6,8 +6,9 @@ import Foundation
 package enum StandardDescriptors {
     /// Replaces each closed descriptor among them with a file whose use fails.
     ///
-    /// Otherwise the next file that the process opens would get such a number. Output for stdout would then reach that
-    /// file, for example the epoll descriptor of an event loop. The call must precede any library that opens a file.
+    /// Otherwise the next file that the process opens would receive one of these numbers. Output for stdout would then
+    /// reach that file, for example the epoll descriptor of an event loop. The call must precede any library that opens
+    /// a file.
     package static func claim() {
         for descriptor in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(descriptor, F_GETFD) < 0 {
             // The direction is wrong on purpose: reading stdin, and writing stdout or stderr, fail with EBADF.

@@ -9,7 +9,7 @@ package struct Summary {
     private let done: Int
 
     /// - Parameters:
-    ///   - verb: The work on each message, for example "accepted".
+    ///   - verb: The word for the completed work on a message, for example "accepted".
     ///   - done: The finished messages.
     ///   - total: All messages; `nil` if their number is unknown.
     package init(_ verb: String, _ done: Int, of total: Int?) {

@@ -7,7 +7,7 @@ extension ByteBuffer {
     /// Removes the first line and returns it without its end, which is LF or CRLF. A CR elsewhere is part of the line.
     ///
     /// - Parameters:
-    ///   - searched: The number of bytes at the start without an LF. It is updated.
+    ///   - searched: The number of bytes at the start without an LF. The call updates the number.
     ///   - isAtEnd: Whether no more bytes follow, so that the rest is a line too.
     package mutating func readLine(searched: inout Int, isAtEnd: Bool) -> ByteBuffer? {
         let view = self.readableBytesView.dropFirst(searched)

@@ -6,16 +6,16 @@ import Synchronization
 
 /// A message in a queue.
 struct StoredMessage: Sendable {
-    /// The message's place in the queue, which it keeps when it returns.
+    /// The message's place in the queue, which does not change when the message is returned.
     let place: UInt64
     var payload: ByteBuffer
-    /// The consumers that must not get the message again.
+    /// The consumers that must not receive the message again.
     var excluded: [UInt64] = []
 
     var bytes: Int { self.payload.readableBytes }
 }
 
-/// A queue: messages in order, consumers that get them in turn, and producers that bring them.
+/// A queue: messages in order, consumers that receive them in turn, and producers that send them.
 ///
 /// One lock protects everything, and is acquired once per batch. Effects on others (waking a consumer, granting credit)
 /// happen after its release.
@@ -57,7 +57,7 @@ final class Queue: Sendable {
 
     // MARK: Producers
 
-    /// Adds a producer, which gets credit while there is room.
+    /// Adds a producer, and grants it credit while there is room.
     func addProducer(_ receiver: AMQPReceiver) -> UInt64 {
         self.update { $0.addProducer(receiver) }
     }

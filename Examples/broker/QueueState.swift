@@ -113,7 +113,7 @@ struct QueueState {
         return effects
     }
 
-    /// Assigns each message to the next consumer with credit that may get it.
+    /// Assigns each message to the next consumer with credit that may receive it.
     private mutating func dispatch(_ effects: inout Queue.Effects) {
         guard !self.available.isEmpty, self.consumers.contains(where: { $0.assigned < $0.limit }) else { return }
         var woken = Array(repeating: false, count: self.consumers.count)

@@ -19,7 +19,7 @@ struct Peer: Sendable {
             // A connecting sender closes its own connection, because it may still wait for the last outcomes.
             if isServer { await Self.wait(for: connection, .seconds(5)) }
             if link.session.error == nil { try await link.session.close().check() }
-            // The connection may already have ended. Its last bytes must leave before the program exits.
+            // The connection may already have ended. The socket must accept its last bytes before the program exits.
             let hasEnded = connection.error != nil
             let result = await connection.close()
             if !hasEnded { try result.check() }
@@ -38,7 +38,8 @@ struct Peer: Sendable {
 
 /// Waits at a listener for the first sender.
 ///
-/// Connections without AMQP never reach it. It serves a connection that attaches no sender, and waits for another one.
+/// A connection without AMQP never reaches the doorman. If a connection attaches no sender, the doorman answers its
+/// requests and waits for another connection.
 struct Doorman: Sendable {
     /// The address that the sender must name; `nil` for any address.
     let address: String?

@@ -5,7 +5,7 @@ import NIOCore
 import NIOPosix
 import QpidProton
 
-/// Writes one message of any size to a file, which gets its name when it is complete, or to stdout.
+/// Writes one message of any size to stdout or to a file. A complete file is renamed to its final name.
 struct StreamTarget: Sendable {
     private let file: OutputFile
 

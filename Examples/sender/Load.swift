@@ -27,7 +27,7 @@ enum Source: Sendable {
     case messages(any MessageSource)
     case stream(FileBody)
 
-    /// The number of entries that were left out.
+    /// The number of skipped entries.
     var skipped: Int {
         if case .messages(let source) = self { source.skipped } else { 0 }
     }

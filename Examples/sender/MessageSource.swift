@@ -21,13 +21,13 @@ enum NextMessage {
 protocol MessageSource: AnyObject, Sendable {
     /// Creates the next message. Waits only for files.
     ///
-    /// - Parameter message: The last message, or an empty one. A change in place needs no memory.
+    /// - Parameter message: The last message, or an empty one. Its change in place allocates no memory.
     func next(_ message: inout AMQPMessage) throws -> NextMessage
-    /// The number of entries that were left out.
+    /// The number of skipped entries.
     var skipped: Int { get }
     /// The number of symbolic links, which are never sent.
     var links: Int { get }
-    /// Leaves out the last message for a reason that concerns no other message. Throws if the work must end.
+    /// Skips the last message for a reason that concerns no other message. Throws if the work must end.
     func leaveOut(_ error: any Error) throws
     /// Whether creating a message may wait for a file.
     var isBlocking: Bool { get }

@@ -61,8 +61,8 @@ extension AMQPClient.Sender: Outlet {
 
     var droppedMessages: Int { self.fates.dropped }
 
-    /// Checks the size before the client does, because the client would report it as the message's fate, which ends the
-    /// program.
+    /// Checks the message's size before the client does. The client would report an excessive size as the message's
+    /// fate, which ends the program.
     func accept(_ message: AMQPMessage) async throws(AMQPError) -> AcceptedMessage {
         let encoded = try message.encoded()
         if let most = self.link?.remoteMaxMessageSize, encoded.readableBytes > most.bytes {

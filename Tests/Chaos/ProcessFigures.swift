@@ -64,7 +64,7 @@ private enum Allocator {
         )
         fclose(file)
         defer { unlink(path) }
-        // The totals of all arenas come last.
+        // The totals of all arenas are at the end of the file.
         let lines = (try? String(contentsOfFile: path, encoding: .utf8))?.split(separator: "\n") ?? []
         func size(_ head: String) -> Int {
             guard let line = lines.last(where: { $0.hasPrefix(head) }),

@@ -9,7 +9,8 @@ import Testing
 
 @testable import QpidProton
 
-/// Hosts with several addresses. The connection uses the address that answered, and the others leave nothing behind.
+/// Hosts with several addresses. The connection uses the address that answers, and no socket to another address stays
+/// open.
 @Suite(.timeLimit(.minutes(3)))
 struct AddressTests {
     /// The behaviour of an address of a host.
@@ -247,7 +248,7 @@ private final class Addresses: Resolver, Sendable {
         self.isSilent = false
     }
 
-    /// Creates a resolver that finds nothing. Without an error it never answers.
+    /// Creates a resolver that finds no address. It fails with `error`, or never answers if that is `nil`.
     init(failing error: (any Error)?) {
         self.v6 = []
         self.v4 = []

@@ -22,7 +22,7 @@ struct ClientConsumerStopTests {
             }
             try await waitUntil("five messages") { sender.credit == 0 && log.all.count == 2 }
             let stopping = Task { await consumer.stop(within: .seconds(30)) }
-            // Prefetched messages return at once, and the peer gets no further credit.
+            // Prefetched messages are released at once, and the consumer grants no further credit.
             for tracker in trackers[2..<5] { #expect(try await tracker.outcome() == .released) }
             #expect(trackers[0].result == nil && trackers[1].result == nil && trackers[5].result == nil)
             log.open("0")

@@ -7,7 +7,8 @@ import Testing
 /// The order in which a client restores a new connection.
 @Suite(.timeLimit(.minutes(3)))
 struct ClientRestoreTests {
-    /// Runs `body` with a client that has a message in doubt, and whose next connection gives its sender no credit.
+    /// Runs `body` with a client that has a message in doubt. On its next connection the peer grants the sender no
+    /// credit.
     private func withReplay(
         _ body: (AMQPClient.Sender, AMQPClient.Receiver, ClientPeer, AMQPClient) async throws -> Void
     ) async throws {

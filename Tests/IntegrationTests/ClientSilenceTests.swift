@@ -17,7 +17,8 @@ struct ClientSilenceTests {
         return configuration
     }()
 
-    /// Sends a message, and returns how long its outcome took. Within 20 s it must be sent again on another connection.
+    /// Sends a message, and returns the time until its outcome. The client must send it again on another connection
+    /// within 20 s.
     private static func send(_ sender: AMQPClient.Sender, _ body: String = "m") async throws -> Duration {
         let start = ContinuousClock.now
         let outcome = try await within("the message", limit: .seconds(20)) {
@@ -29,8 +30,8 @@ struct ClientSilenceTests {
 
     /// Drops packets above 200 bytes that reach the sockets which a listener of this process has accepted.
     private static func dropLargePackets(port: Int) -> Int {
-        // A BPF program of four instructions loads the packet's length. Above 200 bytes it keeps nothing, otherwise
-        // everything.
+        // A BPF program of four instructions loads the packet's length. The program drops packets of more than 200
+        // bytes, and passes all others.
         var program: [UInt64] = [0x80, 200 << 32 | 1 << 24 | 0x25, 0x06, 0xffff_ffff << 32 | 0x06]
         var count = 0
         for descriptor in Int32(3)..<4_096 where Self.port(descriptor, getsockname) == port {

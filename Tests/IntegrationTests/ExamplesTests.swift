@@ -214,7 +214,7 @@ struct ExamplesTests {
             #expect(report["mismatches"] == 1)
             #expect(report["refused"] == paths.count)
             let named = receiver.errorLines.filter { $0.hasPrefix("receiver: rejected: ") }
-            // The errors name each path, and the total comes last.
+            // The errors name each path, and the last line is the total.
             #expect(named.count == paths.count + 1)
             #expect(receiver.errorLines.last == "receiver: rejected 16 of 17 messages")
             #expect(try FileManager.default.contentsOfDirectory(atPath: outside.path).isEmpty)

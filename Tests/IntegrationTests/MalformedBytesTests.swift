@@ -158,7 +158,7 @@ struct MalformedBytesTests {
     }
 }
 
-/// Makes bytes that no peer should send.
+/// Generates bytes that no peer should send.
 enum Damage {
     /// The generator of one case: SplitMix64.
     private struct Generator: RandomNumberGenerator {
@@ -173,7 +173,7 @@ enum Damage {
         }
     }
 
-    /// Damages a stream, which is given as its headers and frames, in one of seven ways that the seed chooses.
+    /// Damages a stream of headers and frames in one of seven ways, which depends on the seed.
     static func apply(to stream: [[UInt8]], seed: UInt64) -> [UInt8] {
         var generator = Generator(state: seed)
         func random(_ count: Int) -> [UInt8] {

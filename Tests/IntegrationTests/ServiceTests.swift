@@ -13,7 +13,7 @@
     struct ServiceTests {
         private static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
-        /// Measures how long something takes.
+        /// Returns the duration of `body`.
         private static func time(_ body: () async throws -> Void) async rethrows -> Duration {
             let start = ContinuousClock.now
             try await body()

@@ -93,8 +93,8 @@ extension AMQPClient {
         /// Returns the next message if one has arrived. Never suspends, and works in a cancelled task too.
         public func poll() -> AMQPDelivery? { self.core.poll() }
 
-        /// Returns up to `count` messages. Suspends until one has arrived, and returns it with all others that have
-        /// arrived.
+        /// Returns up to `count` messages. Suspends until a message has arrived, and returns all arrived messages up to
+        /// `count`.
         ///
         /// - Parameter count: The most messages to return, at least 1.
         /// - Returns: The deliveries in order; none if this side has closed the receiver or the client.

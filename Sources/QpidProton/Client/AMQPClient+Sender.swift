@@ -35,8 +35,8 @@ extension AMQPClient {
     /// Sends messages, on one link after another.
     ///
     /// The sender keeps each accepted message until the peer has settled it. If the link is lost first, the sender
-    /// sends the message again. Messages leave in order: after a loss first those in doubt, then unsent ones, then new
-    /// ones. A message may arrive twice only if it was in doubt: ``Tracker/attempts`` is then 2 or more.
+    /// sends the message again. Messages leave in order: after a loss first messages in doubt, then unsent messages,
+    /// then new messages. A message may arrive twice only if it was in doubt: ``Tracker/attempts`` is then 2 or more.
     ///
     /// A message that is sent settled leaves at most once. The sender sends it again only if no byte has left.
     ///

@@ -76,7 +76,7 @@ struct ClientHosts: Sendable {
         self.announced = announced
     }
 
-    /// Reads another host from an error. Returns whether the next attempt goes there.
+    /// Reads another host from an error. Returns whether the next attempt connects to that host.
     mutating func redirected(_ error: AMQPError, from host: Host) -> Bool {
         guard self.policy != .ignore, error.origin == .peer,
             error.condition == .connectionRedirect,

@@ -115,7 +115,7 @@ extension ClientReceiver: ClientLink {
         return LossFigures(dropped: all)
     }
 
-    /// Delivers to the line the messages that a lost link left.
+    /// Delivers the unread messages of a lost link to the waiting tasks.
     private func serveLine() {
         let served = self.state.withLock { state in
             var served: [(Reply<AMQPDelivery?>, AMQPDelivery)] = []

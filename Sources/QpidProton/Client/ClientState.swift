@@ -35,13 +35,13 @@ struct ClientState: Sendable {
     enum Event: Sendable {
         /// The application uses the client for the first time.
         case start
-        /// An attempt has made a connection.
+        /// An attempt has opened a connection.
         case connected(attempt: Int)
         /// An attempt has failed. A fatal error ends the client.
         case failed(attempt: Int, AMQPError, isFatal: Bool)
         /// The connection of a generation has ended without a close by this side.
         case lost(generation: Int, AMQPError, isFatal: Bool)
-        /// The time of ``ClientState/wakeUp`` has come.
+        /// The time ``ClientState/wakeUp`` is reached.
         case tick
         /// The application closes the client.
         case close

@@ -12,7 +12,7 @@ final class ClientSupervisor: Sendable {
     struct Managed: Sendable {
         let link: any ClientLink
         var task: Task<Void, Never>?
-        /// The connection that the task serves.
+        /// The generation of the connection on which the task keeps the link attached.
         var generation = 0
         var isAttached = false
         /// The reply that is answered when the link is attached on the connection, or when the first attempt has

@@ -164,7 +164,7 @@ extension ConsumerRunner {
         )
     }
 
-    /// Drains the credit. A peer that does not answer loses it with the close of the link.
+    /// Drains the credit. If the peer does not answer, the close of the link revokes the credit.
     private func pause(_ receiver: AMQPClient.Receiver) async -> Bool {
         let paused = Reply<Void>()
         let pausing = Task {

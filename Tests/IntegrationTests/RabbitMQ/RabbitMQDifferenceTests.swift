@@ -169,8 +169,8 @@ extension RabbitMQTests {
             }
         }
 
-        /// The broker does not support aborted transfers. It compares `settled` with the first transfer, and Proton has
-        /// set it.
+        /// The broker does not support aborted transfers. It requires the same `settled` as in the first transfer, but
+        /// Proton sets `settled` in an aborting transfer.
         @Test(arguments: [AMQPSenderSettleMode.unsettled, .settled, .mixed])
         func anAbortedMessageEndsTheSessionAndIsNotStored(_ mode: AMQPSenderSettleMode) async throws {
             try await RabbitMQScene.with { scene in

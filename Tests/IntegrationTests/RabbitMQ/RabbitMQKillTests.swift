@@ -7,8 +7,8 @@ import Synchronization
 import Testing
 
 extension RabbitMQTests {
-    /// The broker is killed under load and restarted. It still has every accepted message, and the sender's account
-    /// adds up.
+    /// The broker is killed under load and restarted. The broker still has every accepted message, and the sum of the
+    /// outcomes equals the number of sent messages.
     @Suite(.timeLimit(.minutes(30)))
     struct Kills {
         /// The number of kills, from `QPID_PROTON_RABBITMQ_KILLS`.

@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The hosts that a client connects to, and what a peer can change about them.
+/// The hosts that a client connects to, and a peer's influence on them.
 struct ClientHostsTests {
     private static let a = AMQPURL(host: "a.example", username: nil, password: nil)
     private static let b = AMQPURL(host: "b.example")
@@ -121,7 +121,7 @@ struct ClientHostsTests {
         }
     }
 
-    // MARK: What a hostile peer announces
+    // MARK: Announcements of a hostile peer
 
     private static let hostile: [AMQPValue] = [
         .null, .string("c.example"), .list([]), .map([:]), .map([.symbol("network-host"): .null]),

@@ -70,7 +70,7 @@ struct ScopeLossTests {
         }
     }
 
-    /// An application that has read an outcome already knows of the loss.
+    /// The scope reports only failures that the application has not read.
     @Test func messagesReadByTheBodyAreNoLoss() async throws {
         try await withPeer(Self.withoutCredit) { connection, peer in
             try await connection.scope(within: .seconds(5)) { connection in
@@ -210,7 +210,7 @@ struct ScopeLossTests {
         }
     }
 
-    /// No byte waits for the socket, so credit is what the next message waits for.
+    /// No byte waits for the socket, so the next message waits for credit.
     @Test func aBurstWithoutCreditNamesCredit() async throws {
         try await withSession(session: .init(sendLimit: .init(high: 300)), Self.withoutCredit) { session, peer in
             let sender = try await session.openSender(to: "q")

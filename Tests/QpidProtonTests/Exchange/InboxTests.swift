@@ -166,8 +166,8 @@ struct InboxTests {
         #expect(try await inbox.next() == nil)
     }
 
-    /// Removes the unsettled messages after some were taken. The others remain whole and in order, and are reported
-    /// once.
+    /// Removes the unsettled messages after a task has received some messages. The remaining messages are complete and
+    /// in order, and are reported once.
     @Test func removingLeavesOtherMessagesUnchanged() async throws {
         let seed = SeededGenerator.seed()
         var random = SeededGenerator(seed: seed)

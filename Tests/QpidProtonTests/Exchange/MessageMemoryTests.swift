@@ -8,7 +8,7 @@ import Testing
 
 /// Messages that share memory, and outcomes that share a block. Each block is freed by its last user, and not before.
 @Suite struct MessageMemoryTests {
-    /// Places a message of `size` bytes of the value `byte`. Returns `nil` if the message was not taken.
+    /// Places a message of `size` bytes of the value `byte`. Returns `nil` if the arena does not accept the message.
     private func place(
         _ arena: inout MessageMemory,
         _ size: Int,

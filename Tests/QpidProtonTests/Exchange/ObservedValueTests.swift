@@ -50,7 +50,7 @@ struct ObservedValueTests {
             let error = await expectError(.closed) { try await task.value }
             #expect(error == Self.end)
         }
-        // A later task gets the error even if the value differs from the known one.
+        // A later task receives the error even if it waits for a change of a different value.
         await expectError(.closed) { try await self.wait(after: 99).value }
     }
 

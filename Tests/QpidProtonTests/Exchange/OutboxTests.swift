@@ -66,7 +66,7 @@ struct OutboxTests {
         #expect(!self.take().isEmpty)
     }
 
-    /// After it has taken mail, the loop checks once more by itself and finds no new mail.
+    /// After the loop has read mail, it checks once more without a wakeup and finds no new mail.
     @Test func theLoopIsWokenOnceUntilItHasFoundNothing() {
         self.open()
         #expect(self.wakes.count == 0 && !self.outbox.isScheduled)

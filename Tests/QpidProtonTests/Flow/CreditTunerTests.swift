@@ -243,7 +243,7 @@ struct CreditTunerTests {
         tuner.answered(after: 5_000_000)
         var totals = CreditTuner.Totals()
         var now: Int64 = 1_000_000_000
-        // By the clock these are 366,000 messages per second. While messages are held, they are 12,800,000.
+        // By the clock the rate is 366,000 messages per second. While the application holds messages, it is 12,800,000.
         for _ in 0..<10_000 {
             totals.arrived += 128
             tuner.update(totals, held: 128, size: size, at: now)

@@ -30,7 +30,7 @@ struct LargeGrantTests {
             // The peer grants the same credit again, while ten messages are in flight.
             try await adversary.send(.flow(nextIncomingID: 20, handle: 0, deliveryCount: 20, credit: credit))
             #expect(sender.credit == Int(credit) - 10)
-            // The peer revokes all credit, more than is left.
+            // The peer revokes more credit than is left.
             try await adversary.send(.flow(nextIncomingID: 20, handle: 0, deliveryCount: 20, credit: 0))
             #expect(sender.credit == 0)
             _ = try sender.trySend(encoded: payload(10))
@@ -79,7 +79,7 @@ struct LargeGrantTests {
             // The peer has revoked credit that is already used.
             #expect(LinkCredit.left(0 &- over, of: granted) == -Int(over), "seed 7")
         }
-        // This peer's count is ahead of this side's.
+        // The peer's delivery-count is ahead of this side's.
         #expect(LinkCredit.left(1_000, of: 0) == 1_000)
     }
 

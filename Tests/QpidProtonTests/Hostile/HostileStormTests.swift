@@ -7,7 +7,7 @@ import Testing
 @testable import QpidProton
 
 #if ADDRESS_SANITIZER || THREAD_SANITIZER
-    /// A sanitizer keeps freed memory and more, so resident memory does not show what the library holds.
+    /// A sanitizer retains freed memory, so the resident memory does not show the library's use.
     private let isSanitized = true
 #else
     private let isSanitized = false

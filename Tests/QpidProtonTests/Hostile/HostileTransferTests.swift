@@ -55,7 +55,7 @@ struct HostileTransferTests {
             receivers,
             connection,
             adversary in
-            // Two frames are allowed, and no task takes them. All frames arrive in one read, without an answer in
+            // The window holds two frames, and no task reads them. All frames arrive in one read, without an answer in
             // between.
             var bytes = ByteBuffer()
             for id in 0..<UInt32(4) {
@@ -80,7 +80,7 @@ struct HostileTransferTests {
         }
     }
 
-    /// The peer ignores the end of the session. It may send one more window, and then loses the connection.
+    /// The peer ignores the end of the session. The library accepts one more window, and then closes the connection.
     @Test(arguments: bothRoles)
     func sessionWindowAndOn(role: ConnectionHandler.Role) async throws {
         let settings = AMQPSession.Configuration(incomingCapacity: 131_072)

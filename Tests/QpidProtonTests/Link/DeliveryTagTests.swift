@@ -135,7 +135,7 @@ struct DeliveryTagTests {
         }
     }
 
-    /// The failed message neither uses nor keeps the credit that the peer drains.
+    /// The failed message uses no credit, and does not prevent the drain.
     @Test func aDrainIsAnsweredAfterAMessageThatFails() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript(credit: nil)
@@ -263,7 +263,7 @@ struct DeliveryTagTests {
         }
     }
 
-    /// An unsent message takes its options with it, and the rest of a flush names them.
+    /// The library frees the options of an unsent message. The result of a close returns them with the message.
     @Test func theChoiceOfAnUnsentMessageIsForgotten() async throws {
         try await withSession({ PeerScript(credit: nil) }) { session, peer in
             var dropping = AMQPSender.Configuration(target: "r")

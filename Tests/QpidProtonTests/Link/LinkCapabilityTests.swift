@@ -174,8 +174,8 @@ struct LinkCapabilityTests {
         return 0
     }
 
-    /// The computed size equals the size on the wire, or exceeds it by a few bytes. The width of the handle and of the
-    /// lists is not known in advance.
+    /// The computed size equals the size on the wire, or exceeds it by a few bytes. The library cannot compute the
+    /// width of the handle and of the lists in advance.
     @Test(arguments: [1, 20, 200], [false, true])
     func anAttachIsNoLargerThanThePeersFrames(count: Int, hasProperties: Bool) async throws {
         let symbols = (0..<count).map { AMQPSymbol("capability:\($0)") }

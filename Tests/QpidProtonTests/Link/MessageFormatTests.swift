@@ -71,7 +71,7 @@ struct MessageFormatTests {
         }
     }
 
-    /// Proton's bytes, cut anywhere, go on as the same stream, and as a shorter one than Proton's.
+    /// The edited stream is the same wherever Proton's bytes are cut, and shorter than Proton's.
     @Test func whereverTheOutputIsCutTheFormatIsWritten() throws {
         var frames = ByteBuffer(bytes: [0x41, 0x4D, 0x51, 0x50, 0, 1, 0, 0])
         frames.writeImmutableBuffer(try Frame.open().encoded())
@@ -260,7 +260,7 @@ struct MessageFormatTests {
 
     // MARK: Edits
 
-    /// The edit of the other side removes a mark, and every other field stays unchanged.
+    /// The outgoing edit removes the mark of the incoming edit, and every other field stays unchanged.
     @Test(arguments: 0..<300)
     func markingChangesNothingElse(seed: Int) throws {
         var generator = ValueGenerator(seed: UInt64(seed))

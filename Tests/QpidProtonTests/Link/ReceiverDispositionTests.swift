@@ -31,7 +31,7 @@ struct ReceiverDispositionTests {
         return (try frames.reduce(0) { $0 + (try $1.encoded().readableBytes) }, frames.count)
     }
 
-    /// 64 concurrent handlers finish in random order. Most take from 1 to 3 ms, and a few take 20 ms.
+    /// 64 concurrent handlers finish in random order. Most handlers run for 1 to 3 ms, and a few for 20 ms.
     @Test func sixtyFourHandlersTakeLessThanAByteAMessage() async throws {
         let seed = SeededGenerator.seed()
         var random = SeededGenerator(seed: seed)

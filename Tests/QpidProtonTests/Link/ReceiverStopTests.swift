@@ -175,7 +175,7 @@ struct ReceiverStopTests {
             held[0].accept()
             await peer.settle()
             try await peer.loseConnection()
-            // The close does not know whether the peer has read the decision on the first message.
+            // The peer has not confirmed that it read the decision on the first message.
             #expect(try await closing.value.left == 3)
             #expect(await receiver.close(within: .seconds(1)).left == 3)
         }

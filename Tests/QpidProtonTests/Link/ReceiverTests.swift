@@ -118,7 +118,7 @@ struct ReceiverTests {
             deliveries[4].modify(AMQPModified(deliveryFailed: true, messageAnnotations: [.symbol("x-n"): .int(1)]))
             await peer.settle()
             let expected = [PN_ACCEPTED, PN_REJECTED, PN_RELEASED, PN_MODIFIED, PN_MODIFIED].map { UInt64($0) }
-            // Proton sends outcomes that fit into ranges after the others.
+            // Proton sends single outcomes before outcomes that form a range.
             #expect(try await peer.run { $0.outcomes.sorted() } == expected.sorted())
         }
     }
@@ -172,7 +172,7 @@ struct ReceiverTests {
         }
     }
 
-    /// The loop is left by `break`, by an error, and from a loop over batches.
+    /// The task ends the loop by `break` or by an error, and ends a loop over batches.
     @Test(arguments: [0, 1, 2]) func leavingALoopLeavesTheLinkOpen(way: Int) async throws {
         struct Broken: Error {}
         try await withSession({ .keepingOutcomes }) { session, peer in

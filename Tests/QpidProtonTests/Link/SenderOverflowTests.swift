@@ -138,7 +138,7 @@ struct SenderOverflowTests {
         }
     }
 
-    /// A streamed message that replaced older messages lets no other message pass between its parts.
+    /// No other message is sent between the parts of a streamed message that has replaced older messages.
     @Test func noMessagePassesBetweenTheParts() async throws {
         try await withSession(session: self.limit, { PeerScript(credit: nil) }) { session, peer in
             let sender = try await session.openSender(self.configuration(.dropOldest))

@@ -76,7 +76,7 @@ struct SenderRoomTests {
         }
     }
 
-    /// A message that needs all the room gets its turn, and so do the messages behind it.
+    /// A message that needs all the room is admitted in its turn, and so are the messages behind it.
     @Test func aLargeMessageIsNotOvertakenForEver() async throws {
         let session = AMQPSession.Configuration(sendLimit: .init(high: 1_000, low: 500))
         try await withSession(session: session, { PeerScript(credit: nil) }) { session, peer in

@@ -31,7 +31,7 @@ final class FedBody: AsyncSequence, Sendable {
     func makeAsyncIterator() -> AsyncIterator { AsyncIterator(pieces: self.pieces.makeAsyncIterator()) }
 }
 
-/// A body that makes its pieces on demand.
+/// A body that generates its pieces on demand.
 struct MadeBody: AsyncSequence, Sendable {
     typealias Element = ByteBuffer
     let count: Int

@@ -169,7 +169,7 @@ struct ConnectionMalformedTests {
         let frames = try await Dialogue.frames(role)
         for _ in 0..<250 {
             var frames = frames
-            // The payload is not parsed. It is shortened, so that the flipped bits hit the parsed parts.
+            // The library does not parse the payload. A short payload makes the flipped bits hit the parsed parts.
             for index in frames.indices {
                 frames[index].payload = ByteBuffer(frames[index].payload.readableBytesView.prefix(30))
             }

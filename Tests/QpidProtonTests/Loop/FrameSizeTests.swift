@@ -104,8 +104,8 @@ struct FrameSizeTests {
         }
     }
 
-    /// The computed size is the true size, or a few bytes more. The width of the handle and of the lists is not known
-    /// in advance.
+    /// The computed size is the true size, or a few bytes more. The library cannot compute the width of the handle and
+    /// of the lists in advance.
     @Test(arguments: UInt64(0)..<12)
     func theComputedSizeIsProtonsSizeOrAFewBytesMore(seed: UInt64) async throws {
         var random = SeededGenerator(seed: seed)

@@ -12,8 +12,8 @@ import Testing
         InFlightBytes(bytes: count, node: self.nodes[node], settled: settled)
     }
 
-    /// Returns the bytes that Proton has framed if `outgoing` bytes remain. Each element holds the bytes, the number of
-    /// the node, and whether they complete a message.
+    /// Returns the bytes that Proton has framed if `outgoing` bytes remain. Each element holds the number of bytes, the
+    /// number of the node, and whether the bytes complete a message.
     private func framed(_ handed: inout HandedBytes, leaving outgoing: Int) -> [[Int]] {
         var writes = PendingWrites()
         handed.takeFramed(leaving: outgoing, into: &writes)

@@ -71,7 +71,7 @@ struct SocketWriterTests {
         }
     }
 
-    /// A heartbeat behind other bytes tells the peer nothing new.
+    /// Waiting bytes prove to the peer that this side is alive, so the library enqueues no heartbeat behind them.
     @Test func aHeartbeatWaitsForTheSocketToBeEmpty() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript()

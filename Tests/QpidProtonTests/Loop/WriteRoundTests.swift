@@ -10,7 +10,7 @@ import Testing
 /// wake it.
 @Suite(.deadline)
 struct WriteRoundTests {
-    /// Answers to a peer that requests them wait behind a full budget.
+    /// If the write budget is full, an answer to the peer's echo request waits.
     @Test func anAnswerFollowsOnceTheSocketHasTakenAFullBudget() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q")

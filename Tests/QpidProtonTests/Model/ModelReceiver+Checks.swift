@@ -153,13 +153,13 @@ extension ModelReceiver {
         }
     }
 
-    /// Requires that the used places of the window belong to messages that the application holds or will get.
+    /// Requires that the used places of the window belong to messages that the application holds or will receive.
     private func checkPlaces(_ endpoint: ReceiverEndpoint) {
         var held = 0
         // Some messages may have freed their places without a report yet.
         var unsure = endpoint.inbox?.reportEvery ?? 0
         if unsure == .max { unsure = 1 << 32 }
-        // The tuner may let tasks report more often than before.
+        // With an automatic window, the tuner may have changed how often tasks report.
         if endpoint.state.window.isAutomatic { unsure = 64 }
         for message in self.messages where message.offered > 0 && !message.isAborted {
             let isOver =

@@ -199,7 +199,7 @@ extension ModelSender {
         }
         guard isQuiet, self.isOpen else { return queued }
         self.checkProgress()
-        // Only the ledger knows whether an unanswered call was admitted.
+        // The model cannot compute whether an unanswered call was admitted; only the ledger records it.
         let isKnown = self.messages.allSatisfy { $0.answer != nil || ($0.isAdmitted != nil && !$0.isStreamed) }
         if isKnown, self.world.peer.script.takesMessages { self.checkReality(used) }
         return queued

@@ -9,13 +9,13 @@ import NIOCore
 // Sendable because all mutable state is used on the event loop only.
 final class SentMessage: @unchecked Sendable {
     let id: UInt64
-    /// The bytes that the peer should receive, as far as they are known.
+    /// The bytes that the peer should receive, as far as the test has sent them.
     var bytes: ByteBuffer
     let isSettled: Bool
     let isStreamed: Bool
     /// Whether the limits have admitted the message; `nil` while that is unknown.
     var isAdmitted: Bool?
-    /// The library's final answer.
+    /// The outcome or the error that the library reported.
     var answer: Result<AMQPOutcome, AMQPError>?
     var body: FedBody?
     /// Whether the body threw, or its call was cancelled.

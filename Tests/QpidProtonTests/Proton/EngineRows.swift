@@ -38,7 +38,8 @@ struct EngineRows {
         }
     }
 
-    /// The peer learns half of the idle timeout. A peer that stays silent for the full timeout loses the connection.
+    /// The `open` advertises half of the idle timeout. A peer that stays silent for the full timeout loses the
+    /// connection.
     @Test("A silent peer loses the connection", .tags(.p31, .p56))
     func p31_aSilentPeerLosesTheConnection() async throws {
         try await withPeer(configuration: self.configuration(idle: .seconds(10))) { connection, peer in
@@ -134,7 +135,8 @@ struct EngineRows {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "a")
             let receiver = try await session.openReceiver(from: "b")
-            // The flow has available, echo and properties. Its window, which Proton does not expose, is closed.
+            // The flow has available, echo and properties. The session window in the flow, which Proton does not
+            // expose, is closed.
             let flow = Frame(
                 .flow,
                 [

@@ -73,7 +73,7 @@ struct SendingCreditRows {
         }
     }
 
-    /// A message that is sent in the same turn as the flow that shrinks the window does not leave.
+    /// A message enqueued in the turn in which a flow shrinks the window is not sent.
     @Test("A window that shrinks is closed at once", .tags(.p40))
     func p40_aWindowThatShrinksIsClosedAtOnce() async throws {
         try await withSession({ PeerScript(credit: 1_000) }) { session, peer in
@@ -124,7 +124,8 @@ struct SendingCreditRows {
         }
     }
 
-    /// A close does not wait for queued messages without credit. Each of them is answered once, with its fate.
+    /// A close does not wait for queued messages without credit. The library reports the fate of each queued message
+    /// once.
     @Test("Closing returns unsent messages", .tags(.p8))
     func p8_closingReturnsUnsentMessages() async throws {
         let script = { @Sendable () -> PeerScript in

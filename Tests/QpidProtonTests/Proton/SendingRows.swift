@@ -93,7 +93,7 @@ struct SendingRows {
     }
 
     /// A large message is sent in slices while anything else waits. A small message waits only for the bytes that
-    /// Proton got before its next write, which Proton frames by message.
+    /// Proton holds. Proton writes them message by message.
     @Test("Slices let other messages pass", .tags(.p12), arguments: [false, true])
     func p12_slicesLetOtherMessagesPass(isOnOneSession: Bool) async throws {
         let large = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(8)))
@@ -166,7 +166,7 @@ struct SendingRows {
             await peer.settle()
             sizes = try await peer.framesOfLibrary().filter { $0.code == .transfer }.map(\.payload.readableBytes)
             #expect(sizes.reduce(0, +) == 5_000_000)
-            // These frames were sent while both messages waited.
+            // The library sent these frames while both messages waited.
             #expect(sizes[alone..<(alone + 100)].allSatisfy { $0 <= 16_384 })
         }
     }

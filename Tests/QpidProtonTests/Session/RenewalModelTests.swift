@@ -68,7 +68,7 @@ private struct RenewalModel {
     private let status: [LinkStatus]
     /// Whether this side has seen the peer's link of each name as attached.
     private var seen: [Bool]
-    /// Whether the peer's link was answered. Another link of that name waits for its detach.
+    /// Whether this side has answered the peer's link. Another link of that name waits for its detach.
     private var isPaired: [Bool]
     private var indices: [UInt32: Int] = [:]
     private var toPeer: [(frame: Frame, isRenewal: Bool)] = []

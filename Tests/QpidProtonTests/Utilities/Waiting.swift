@@ -67,7 +67,7 @@ func begin<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value
     Begun(body)
 }
 
-/// The test received something other than it needs to continue.
+/// The test received an unexpected value and cannot continue.
 struct Unexpected: Error {
     var what: String
 }

@@ -5,8 +5,8 @@ import NIOEmbedded
 
 @testable import QpidProton
 
-/// The socket of the library's side. It keeps written bytes until the test takes them, and completes a write when its
-/// last byte is taken. The channel is writable while the socket is empty. Only the event loop uses it.
+/// The socket of the library's side. It buffers written bytes until the test reads them, and completes a write when its
+/// last byte is read. The channel is writable while the socket is empty. Only the event loop uses it.
 final class Wire: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -20,16 +20,16 @@ final class Wire: ChannelDuplexHandler {
     private(set) var writes = 0
     /// Called after a flush, and after a close.
     var onFlush: () -> Void = {}
-    /// Whether a write completes at its flush, before its bytes are taken, as on a socket with much room.
+    /// Whether a write completes at its flush, before the test reads its bytes, as on a socket with a large buffer.
     var completesOnFlush = false
-    /// Whether all flushed bytes count as taken.
+    /// Whether all flushed bytes count as read.
     private var isTaken = false
     private var channel: NIOAsyncTestingChannel?
 
-    /// The number of bytes that were flushed and not taken.
+    /// The number of flushed bytes that the test has not read.
     var flushedBytes: Int { self.written.prefix(self.flushed).reduce(0) { $0 + $1.bytes.readableBytes } }
 
-    /// The memory of the bytes that were written and not taken.
+    /// The memory of the written bytes that the test has not read.
     var heldBytes: Int { self.written.reduce(0) { $0 + $1.bytes.storageCapacity } }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
@@ -64,7 +64,7 @@ final class Wire: ChannelDuplexHandler {
         for promise in promises { promise.succeed() }
     }
 
-    /// Takes up to `limit` flushed bytes.
+    /// Removes and returns up to `limit` flushed bytes.
     func take(_ limit: Int) -> ByteBuffer? {
         var taken = ByteBuffer()
         var rest = limit
@@ -94,7 +94,7 @@ final class Wire: ChannelDuplexHandler {
         self.onFlush()
     }
 
-    /// Fails all writes that were not taken, as a lost socket does.
+    /// Fails all incomplete writes, as a lost socket does.
     func failAll() {
         let lost = self.written
         self.written = []

@@ -106,7 +106,7 @@ struct FrameTraceTests {
                 == "0 -> @disposition(21) [role=true, first=3, last=9, settled=true, state=@accepted(36) []]"
         )
         #expect(try text(Frame(.end, [])) == "0 -> @end(23) []")
-        // Any other bytes have a line too.
+        // The trace has a line for any other bytes too.
         for bytes: [UInt8] in [[0, 0, 0, 9, 2, 1, 0, 0, 7], [0, 0, 0, 9, 2, 0, 0, 0, 7], [0, 0, 0, 8, 9, 0, 0, 1]] {
             #expect(!bytes.withUnsafeBytes { FrameText.text($0, direction: "<-") }.isEmpty)
         }

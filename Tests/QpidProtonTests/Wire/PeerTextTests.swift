@@ -5,7 +5,8 @@ import Testing
 
 @testable import QpidProton
 
-/// Texts of a peer that contain a zero byte, where C would cut them. They are refused or exposed completely.
+/// Texts of a peer that contain a zero byte, where C would cut them. The library refuses such a text or exposes all of
+/// it.
 @Suite(.deadline)
 struct PeerTextTests {
     private static let cut = "orders\0evil"

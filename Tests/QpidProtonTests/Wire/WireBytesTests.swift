@@ -23,8 +23,7 @@ struct WireBytesTests {
         return try await peer.run { $0.toPeer.record.readableBytes }
     }
 
-    /// Each message takes one transfer. The library sends nothing else for messages that the peer settles, and splits
-    /// none of them.
+    /// Each message is one transfer. The library sends no other frame for messages that the peer settles.
     @Test(arguments: [AMQPSenderSettleMode.unsettled, .settled])
     func sendingAThousand(mode: AMQPSenderSettleMode) async throws {
         let ample = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(16)))

@@ -10,8 +10,8 @@ import NIOEmbedded
     import Synchronization
 #endif
 
-/// A connection whose peer sends the bytes, on one thread and with a virtual clock. All its parts run meanwhile. In the
-/// end the socket is lost: then every call must have returned, and nothing may be left.
+/// A connection whose peer sends the bytes, on one thread and with a virtual clock. Finally the socket is lost. Every
+/// call must then have returned, the handler must be freed, and the budget must be unused.
 final class FuzzConnection {
     enum Role { case client, server, clientWithLogin }
 
