@@ -7,8 +7,8 @@ import NIOPosix
 package enum Blocking {
     /// Runs a call on another thread, and waits for its result.
     ///
-    /// After cancellation or the limit the call continues and its result is dropped. The end of the process waits for
-    /// neither.
+    /// After cancellation or the limit the call continues, and its result is dropped. The process can end before the
+    /// call does.
     ///
     /// - Parameters:
     ///   - limit: The time to wait; `nil` for no limit.

@@ -48,9 +48,9 @@ package enum Program {
     /// The function is synchronous, because the runtime opens files before an asynchronous `main` starts.
     package static func main<Command: ExampleCommand>(_ type: Command.Type) -> Never {
         StandardDescriptors.claim()
-        // A lost peer is an error of a call, not the end of the process.
+        // A write to a closed socket then fails with an error instead of ending the process.
         signal(SIGPIPE, SIG_IGN)
-        // A file at the size limit of the process is an error of a call too.
+        // A write beyond the file-size limit then fails with an error too.
         signal(SIGXFSZ, SIG_IGN)
         let command: Command
         do {

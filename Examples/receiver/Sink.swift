@@ -6,7 +6,7 @@ import Foundation
 import NIOCore
 import QpidProton
 
-/// The destination of messages. A written message stays there, even if this process fails.
+/// The destination of messages. A written message survives a failure of this process.
 protocol Sink: AnyObject {
     /// Writes messages, and returns one verdict for each. Throws if this side fails: then no message may be accepted.
     func take(_ batch: [AMQPDelivery]) async throws -> [Verdict]

@@ -148,7 +148,7 @@ struct ClientConsumerTests {
             let message = try delivery.decodeMessage()
             let name = "\(message.properties.groupID ?? "")\(message.bodyString ?? "")"
             log.add("\(name).\(delivery.attempt)")
-            // The first message of a fails on every attempt, and the second message of b fails once.
+            // The first message of key "a" fails on every attempt. The second message of key "b" fails once.
             if name == "a0" || name == "b1" && delivery.attempt == 1 { throw HandlerFailure() }
         } _: { consumer, sender, _, _ in
             var trackers: [AMQPTracker] = []

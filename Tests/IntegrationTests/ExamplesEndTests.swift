@@ -10,7 +10,7 @@ import Testing
 struct ExamplesEndTests {
     // MARK: Counts
 
-    /// A sender whose messages wait for room. An interrupt, the loss of the peer, or a stopped peer ends it.
+    /// A sender whose messages wait for room. An interrupt, the loss of the peer, or a stopped peer ends the sender.
     @Test(arguments: [SIGINT, SIGKILL, SIGSTOP])
     func outcomesAreCountedWhileMessagesWaitForRoom(_ number: Int32) async throws {
         try await withFolder { folder in

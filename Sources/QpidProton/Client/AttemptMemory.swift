@@ -2,7 +2,7 @@
 
 internal import DequeModule
 
-/// Remembers how often messages were handled that went back to a peer without its own count, up to a limit.
+/// Counts the attempts of messages returned to a peer that keeps no count. The number of counts is limited.
 ///
 /// A message is identified by a hash of its id, or of its contents. Equal messages without ids share their counts: each
 /// arrival uses one, the lowest first.

@@ -41,7 +41,7 @@ struct ClientState: Sendable {
         case failed(attempt: Int, AMQPError, isFatal: Bool)
         /// The connection of a generation has ended without a close by this side.
         case lost(generation: Int, AMQPError, isFatal: Bool)
-        /// The time ``ClientState/wakeUp`` is reached.
+        /// The clock reaches ``ClientState/wakeUp``.
         case tick
         /// The application closes the client.
         case close

@@ -45,7 +45,7 @@ import Testing
         self.expectNoDebt(&share)
     }
 
-    /// A connection that does not wait gets no call.
+    /// The budget calls no connection that does not wait.
     @Test func onlyAWaitingConnectionIsCalledAfterARefusal() throws {
         var share = self.holder.share(self.budget)
         let steps = [share.tryReserve(80, isWaiting: false), share.tryReserve(30, isWaiting: false)]
@@ -63,7 +63,7 @@ import Testing
         #expect(refused == [false, false] && self.budget.used == 80)
         let isExchanged = share.exchange(30, for: 50)
         #expect(isExchanged && self.budget.used == 100)
-        // The exchanged bytes are not owed a second time.
+        // The share does not owe the exchanged bytes a second time.
         self.expectNoDebt(&share)
         share.release(100)
         try self.pay(&share)
@@ -102,7 +102,7 @@ import Testing
         #expect(other.count == 0)
         try self.pay(&share)
         #expect(other.count == 1 && self.holder.count == 0 && self.budget.used == 40)
-        // A connection that does not wait has no turn to pass on.
+        // A connection that does not wait has no place in the queue.
         share.withdraw()
         self.expectNoDebt(&share)
     }

@@ -294,7 +294,7 @@ struct CreditTunerTests {
 
     /// A window whose size depends on a round trip measured at the start is measured again after one second, not ten.
     @Test func aRoundTripThatMakesTheWindowLargeIsMeasuredSoon() {
-        /// Returns the seconds until the tuner corrects a window that is worth 50 ms for an application with `perTurn`
+        /// Returns the seconds until the tuner corrects a window that covers 50 ms, for an application with `perTurn`
         /// messages a turn.
         func secondsUntilItIsFound(_ perTurn: Int) -> Int64 {
             var window = CreditWindow(.automatic(Self.budget))

@@ -4,7 +4,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The time at which withheld dispositions leave.
+/// The time at which withheld dispositions are sent.
 @Suite struct DispositionPaceTests {
     private static func made() -> DispositionPace {
         var pace = DispositionPace()

@@ -32,7 +32,7 @@ import Testing
             now = limiter.nextTime(now: now)
             let (messages, _) = limiter.available(now: now)
             guard messages > 0 else { break }
-            // Counting ever more messages in one step equals counting them one by one.
+            // Counting many messages in one step equals counting them one by one.
             let bulk = messages + sum / 1_000
             limiter.take(messages: bulk, bytes: 0)
             sum += bulk

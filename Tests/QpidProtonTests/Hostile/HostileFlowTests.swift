@@ -5,8 +5,8 @@ import Testing
 
 @testable import QpidProton
 
-/// Flows with impossible numbers. The library checks them against its own counts, and sends nothing that it must not
-/// send.
+/// Flows with impossible numbers. The library checks them against its own counts, and sends only the messages that they
+/// allow.
 @Suite(.deadline(minutes: 2))
 struct HostileFlowTests {
     struct Case: CustomTestStringConvertible, Sendable {

@@ -10,7 +10,7 @@ import Testing
 struct HostileValueTests {
     // MARK: Encodings that no encoder writes
 
-    /// Returns nested lists of three bytes each. Each list claims to be one byte long, and Proton believes it.
+    /// Returns nested lists of three bytes each. Each list claims a size of one byte, which Proton does not check.
     static func nested(_ depth: Int) -> [UInt8] { Array((0..<depth).map { _ in [0xC0, 2, 1] }.joined()) + [0x40] }
 
     /// Returns nested lists with correct lengths, as deep as the frame allows.
@@ -197,7 +197,8 @@ struct HostileValueTests {
 
     // MARK: Text
 
-    /// Names, addresses and conditions that are not valid text. The library shows the valid parts, and nothing ends.
+    /// Names, addresses and conditions that are not valid text. The library exposes the valid parts, and all links
+    /// continue.
     @Test(arguments: bothRoles)
     func invalidText(role: ConnectionHandler.Role) async throws {
         try await withReceivers(role) { receivers, connection, adversary in

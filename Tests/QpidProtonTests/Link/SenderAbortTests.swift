@@ -190,7 +190,7 @@ struct SenderAbortTests {
         }
     }
 
-    /// An abort uses one transfer of the window, so the messages after it get one less.
+    /// An abort uses one transfer of the window, so one transfer less remains for the messages after it.
     @Test func anAbortCountsInTheWindow() async throws {
         try await withSession(Self.session) { session, peer in
             let sender = try await session.openSender(to: "q")

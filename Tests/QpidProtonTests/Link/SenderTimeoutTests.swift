@@ -73,7 +73,8 @@ struct SenderTimeoutTests {
         }
     }
 
-    /// A task that is cancelled before the limit gets the cancellation. A link that ends before it passes on its error.
+    /// If the task is cancelled before the limit, the call throws the cancellation. If the link ends before the limit,
+    /// the call throws the error of the link.
     @Test func earlierErrorsTakePrecedence() async throws {
         try await withSession(Self.undecided) { session, peer in
             let sender = try await session.openSender(to: "q")

@@ -51,7 +51,7 @@ extension ModelWorld {
         for _ in 0..<12 { try await self.perform { $0.open() } }
         var left = steps
         while left > 0 {
-            // Some steps run together, and some run before the effects of the previous one are complete.
+            // Some steps run together, and some run before the effects of the previous step are complete.
             let count = min(left, self.random.chance(25) ? self.random.number(2...5) : 1)
             left -= count
             try await self.perform(settling: self.random.chance(80)) { world in

@@ -156,7 +156,7 @@ extension ModelWorld {
 
     // MARK: The end
 
-    /// Lets all messages and calls finish.
+    /// Runs the model until all messages and calls are finished.
     func finish() {
         self.release()
         self.stranger.giveBack()

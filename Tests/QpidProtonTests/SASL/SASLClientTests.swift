@@ -126,7 +126,7 @@ import Testing
             try await client.deliver(frame)
             #expect(client.state.errors.map(\.condition) == [.illegalState])
         }
-        // PLAIN has no challenge, so a response to one would be invented.
+        // PLAIN has no challenge, so the client must not respond to one.
         let client = try await Self.waitingForOutcome()
         _ = try await client.sent()
         try await client.deliver(.challenge([]))

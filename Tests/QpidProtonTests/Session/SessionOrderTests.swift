@@ -7,7 +7,7 @@ import Testing
 
 @testable import QpidProton
 
-/// A peer that ends or detaches early, and begins or attaches again at once, reads the answers in its own order.
+/// If a peer ends or detaches early and at once begins or attaches again, the answers follow the order of its requests.
 ///
 /// Source: AMQP 1.0 §2.5, §2.6.
 @Suite(.deadline(minutes: 2))

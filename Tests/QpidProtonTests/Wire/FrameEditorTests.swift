@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The editor replaces fields of single frames, and every other byte stays.
+/// The editor replaces fields of single frames, and preserves all other bytes.
 @Suite(.deadline(minutes: 2))
 struct FrameEditorTests {
     private static func edit(
@@ -111,7 +111,7 @@ struct FrameEditorTests {
         let longer = bytes.count + 5
         #expect(try Self.edit(bytes, limit: longer) { $0.set(4, to: 7) } != .tooLarge(longer))
         #expect(try Self.edit(bytes, limit: longer - 1) { $0.set(4, to: 7) } == .tooLarge(longer))
-        // A frame that was already larger may stay so.
+        // If a frame already exceeds the limit, the editor accepts its size.
         let value = try AMQPValue.uint(1).bytes
         #expect(try Self.edit(bytes, limit: 8) { $0.set(2, to: value) } != .tooLarge(bytes.count))
     }

@@ -6,8 +6,8 @@ import Testing
 
 @testable import QpidProton
 
-/// The number of bytes that the library writes in fixed dialogues. Only a change of the library changes them. A larger
-/// figure costs every connection. A smaller one replaces the figure here.
+/// The number of bytes that the library writes in fixed dialogues. Only a change of the library changes these numbers.
+/// A larger number is a regression; a smaller number replaces the number in this file.
 @Suite(.deadline, .testedProton)
 struct WireBytesTests {
     private static var configuration: AMQPConnection.Configuration {
