@@ -2,7 +2,7 @@
 
 /// A text that is compared by its bytes, as AMQP compares names.
 ///
-/// Swift's `String` also equates texts that look the same, such as the two forms of "é".
+/// Swift's `String` also equates texts that are displayed alike, such as the two forms of "é".
 package struct ByteKey: Hashable, Sendable {
     package let text: String
 

@@ -20,7 +20,7 @@ package struct Failure: Error, CustomStringConvertible {
 
 /// A command that checks its options together after all of them are parsed.
 ///
-/// `ParsableArguments.validate()` runs before the parser looks for unknown options, so `--bdy` would cause the error
+/// `ParsableArguments.validate()` runs before the parser detects unknown options, so `--bdy` would cause the error
 /// "give exactly one of --body, …".
 package protocol ExampleCommand: AsyncParsableCommand {
     /// Throws `ValidationError` for conflicting options.
@@ -89,7 +89,7 @@ package enum Program {
             return command
         } catch {
             let text = type.message(for: error)
-            // The parser gives no reason for an invalid number of bytes.
+            // The parser's error has no reason for an invalid number of bytes.
             if text.hasPrefix("The value"), text.hasSuffix("<bytes>'") {
                 throw ValidationError("\(text): give 0 to \(Int.max) bytes, or a number with K, M or G")
             }

@@ -58,7 +58,7 @@ package struct Ending {
     ///
     /// - Parameters:
     ///   - report: The JSON object, which is printed last; `nil` prints the summary instead.
-    ///   - isOnStandardError: Whether the object goes to stderr, because stdout carries the data.
+    ///   - isOnStandardError: Whether the object is printed on stderr, because stdout carries the data.
     package func finish(_ report: Report?, isOnStandardError: Bool = false) throws {
         var code = self.printLines(isQuiet: report != nil)
         do {

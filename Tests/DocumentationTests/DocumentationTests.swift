@@ -3,7 +3,7 @@
 import Foundation
 import Testing
 
-/// The code in the README and the articles is compiled: it comes from the files in Snippets/.
+/// The code in the README and the articles is compiled, because it is a copy of the files in Snippets/.
 @Suite struct DocumentationTests {
     @Test(arguments: try Repository.documents())
     func everySwiftBlockIsCompiled(_ document: String) throws {

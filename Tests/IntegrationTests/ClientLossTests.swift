@@ -32,7 +32,7 @@ struct ClientLossTests {
             var senders: [AMQPClient.Sender] = []
             for address in ["a", "b"] {
                 var configuration = AMQPClient.Sender.Configuration(target: AMQPTarget(address: address))
-                // The same message is often first in doubt, and no message may be given up here.
+                // The same message is often first in doubt, and this test allows no message to become poison.
                 configuration.poisonLimit = 1_000
                 senders.append(try await client.sender(configuration))
             }

@@ -142,7 +142,7 @@ struct ExamplesBrokerTests {
     }
 
     @Test func namesAreComparedByTheirBytes() async throws {
-        // The composed and the decomposed text look the same to a reader, and are equal in Swift.
+        // The composed and the decomposed text are displayed alike, and are equal in Swift.
         let (composed, decomposed) = ("caf\u{E9}", "cafe\u{301}")
         try await withBroker { broker, url in
             try await AMQPConnection.withConnection(to: url) { connection in
@@ -210,7 +210,7 @@ struct ExamplesBrokerTests {
                 failed.modify(AMQPModified(deliveryFailed: true))
                 let again = try #require(try await receiver.next())
                 #expect(try again.decodeMessage().header.deliveryCount == 2)
-                // The message is undeliverable here, so it goes to another consumer.
+                // The message is undeliverable here, so the broker sends it to another consumer.
                 deliveries[3].modify(AMQPModified(undeliverableHere: true))
                 let other = try await session.openReceiver(from: "q")
                 let moved = try #require(try await other.next())

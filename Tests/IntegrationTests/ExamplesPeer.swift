@@ -7,7 +7,7 @@ import Testing
 
 /// A listener that treats a program's link as a test requires.
 struct ExamplesPeer {
-    /// Runs `body` with the port of a listener. `serve` gets each link on which a program sends.
+    /// Runs `body` with the port of a listener. `serve` is called with each link on which a program sends.
     static func with(
         _ configuration: AMQPListener.Configuration = .init(),
         window: AMQPReceiver.Window = .messages(100),

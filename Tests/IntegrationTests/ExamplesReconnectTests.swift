@@ -82,7 +82,7 @@ struct ExamplesReconnectTests {
                 try await receiver.succeed()
                 let (sent, received) = (try sender.json(), try receiver.json())
                 #expect(sent["accepted"] == count && sent["losses"] == 4, "\(sender.errorLines)")
-                // A cut may come while the receiver is between two connections.
+                // The proxy may cut a connection while the receiver is between two connections.
                 let losses = try #require(received["losses"])
                 #expect(received["missing"] == 0 && (1...4).contains(losses), "\(receiver.errorLines)")
                 // A message that arrived twice was in doubt at the sender, or the receiver did not settle it in time.

@@ -5,8 +5,8 @@ import NIOPosix
 import QpidProton
 import Testing
 
-/// Peers over sockets that are silent, slow or break TLS. The listener closes their connections in time, and serves the
-/// next client.
+/// Peers over sockets that are silent, slow or break TLS. The listener closes their connections in time, and accepts
+/// the next client.
 @Suite(.timeLimit(.minutes(2)))
 struct HostileSocketTests {
     /// The stage at which a client falls silent.
@@ -50,7 +50,7 @@ struct HostileSocketTests {
     @Test(arguments: Silence.allCases)
     func silentClient(_ silence: Silence) async throws {
         var configuration = Self.impatient()
-        // The listener also gives up a close that the peer does not answer.
+        // The listener also ends a close that the peer does not answer.
         configuration.connection.operationTimeout = .milliseconds(300)
         try await TestListener.with(configuration) { listener in
             // The call returns when the listener has closed the socket.
@@ -136,7 +136,8 @@ struct HostileSocketTests {
         }
     }
 
-    /// A TLS port gets alerts, invalid records and plain AMQP. It closes the socket, and serves the next client.
+    /// A TLS port receives alerts, invalid records and plain AMQP. The listener closes the socket, and accepts the next
+    /// client.
     @Test func brokenTLSOnAListener() async throws {
         let files = try TestCertificates.files()
         var configuration = AMQPListener.Configuration()

@@ -247,7 +247,7 @@ extension AMQPClient {
         let tracker: AMQPTracker
         let key: ClientSender.Queue.Key?
 
-        /// The outcome of the message, or the error in its place; `nil` while neither is known.
+        /// The outcome of the message, or the error in its place; `nil` while there is neither.
         public var result: Result<AMQPOutcome, AMQPError>? { self.tracker.result }
 
         /// How often the message may have been sent: more than 1 if it was in doubt and the sender sent it again.

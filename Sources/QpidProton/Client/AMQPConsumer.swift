@@ -13,8 +13,8 @@ internal import Synchronization
 /// | has not returned when the consumer stops | released |
 /// | continues after the link is lost | sent again by the peer; the decision is ``AMQPSettlement/stale`` |
 ///
-/// The consumer handles a failed message again in place if it has a key (see ``Order``), comes from a RabbitMQ stream,
-/// or was sent settled. Other messages continue meanwhile.
+/// The consumer handles a failed message again in place if it has a key (see ``Order``), is from a RabbitMQ stream, or
+/// was sent settled. Other messages continue meanwhile.
 ///
 /// The consumer outlives its connections, as ``AMQPClient/Receiver`` does. From a stream it continues after the last
 /// received message.

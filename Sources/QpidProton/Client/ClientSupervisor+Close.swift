@@ -85,7 +85,7 @@ extension ClientSupervisor {
             (state.connection, state.links.values.map(\.link), state.closeBy ?? self.clock.now, state.closesAtOnce)
         }
         guard let connection else { return self.send(.shut(generation: generation)) }
-        // The peer's answer gets a part of the time.
+        // A part of the time is reserved for the peer's answer.
         let left = self.clock.left(of: isAtOnce ? .zero : .seconds(1), until: deadline)
         let workEnd = deadline - min(.seconds(1), left / 40)
         let work = Task {

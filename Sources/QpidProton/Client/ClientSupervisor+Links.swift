@@ -7,7 +7,7 @@ internal import Synchronization
 extension ClientSupervisor {
     /// Adds a link, connects if needed, and suspends until the link is attached.
     ///
-    /// - Parameter timeout: How long it may take; `nil` for the lifetime of the client.
+    /// - Parameter timeout: How long the attach may take; `nil` for the lifetime of the client.
     func add(_ link: any ClientLink, timeout: Duration?) async throws(AMQPError) {
         let error = self.state.withLock { state -> AMQPError? in
             switch state.machine.phase {

@@ -6,7 +6,7 @@ internal import Synchronization
 
 /// Carries out the decisions of a client's state: attempts, timers, the links of each connection, events.
 ///
-/// Events come from any task. The task of the first event runs all pending actions in order.
+/// Any task may report events. The task of the first event runs all pending actions in order.
 final class ClientSupervisor: Sendable {
     /// A link with the task that attaches it again.
     struct Managed: Sendable {

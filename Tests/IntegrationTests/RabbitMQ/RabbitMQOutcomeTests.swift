@@ -130,7 +130,8 @@ extension RabbitMQTests {
                 try await first.close().check()
                 let second = try await scene.openReceiver(from: queue)
                 let again = try await second.takeBodies(90)
-                // A quorum queue appends returned messages in the order of their return, so held ones come last.
+                // A quorum queue appends returned messages in the order of their return, so the last ones are those
+                // that the receiver held.
                 let inOrder = kind == .quorum ? again.sorted { Int($0) ?? 0 < Int($1) ?? 0 } : again
                 #expect(inOrder == (10..<100).map { "\($0)" })
                 try await scene.expectEmpty(queue)

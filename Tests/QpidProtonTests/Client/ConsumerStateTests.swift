@@ -195,7 +195,7 @@ struct ConsumerStateTests {
                 granted += credit
             }
         }
-        // One message is handled and three wait. The consumer takes no other, although it has credit for one.
+        // One message is handled and three wait. The consumer accepts no other message, although it has credit for one.
         #expect(state.heldCount == 4 && !state.hasRoom && granted == 5)
     }
 

@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Received messages until a task takes them: their order, their chunks, and the messages that remain when a link ends.
+/// Received messages until a task reads them: their order, their chunks, and the messages that remain when a link ends.
 @Suite struct ArrivalsTests {
     private let arrivals = Arrivals()
 
@@ -89,7 +89,7 @@ import Testing
         }
     }
 
-    /// Tasks can still take settled messages after their link has ended. The unsettled ones return to their source.
+    /// Tasks can still receive settled messages after their link has ended. The unsettled ones return to their source.
     @Test func settledMessagesStayInOrderAndUnsettledKeysAreReturned() {
         self.add(1, 10)
         self.add(2, 20, isSettled: true, isReported: true)

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The budget by itself: the order in which waiters get bytes, and that no waiter is forgotten.
+/// The budget by itself: it grants waiters bytes in order, and forgets no waiter.
 @Suite(.deadline)
 struct MemoryBudgetTests {
     /// A user that reserves bytes from a budget and keeps them.
@@ -84,7 +84,8 @@ struct MemoryBudgetTests {
         takers[0].releaseAll()
         #expect(order.taken == "abbb")
         #expect(budget.used == 90)
-        // The taker that was served last goes to the end, and a newcomer does not overtake the waiting ones.
+        // The user that received bytes last moves to the end of the queue. A new user does not overtake the waiting
+        // ones.
         #expect(!budget.tryReserve(1))
         takers[1].releaseAll()
         #expect(order.taken == "abbbca")
@@ -144,8 +145,8 @@ struct MemoryBudgetTests {
         #expect(budget.used == 200)
     }
 
-    /// Mailboxes of several connections, each with tasks that send and one that takes and releases. All messages pass,
-    /// the sum never exceeds the limit, and it is 0 at the end.
+    /// Mailboxes of several connections, each with tasks that send and one that receives and releases. All messages
+    /// pass, the sum never exceeds the limit, and it is 0 at the end.
     @Test func manyTasksShareABudget() async throws {
         let budget = AMQPMemoryBudget(limit: 1_000, low: 700)
         let total = 4 * 3 * 300

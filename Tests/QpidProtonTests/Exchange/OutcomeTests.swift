@@ -64,8 +64,8 @@ struct OutcomeTests {
         source.close()
     }
 
-    /// Tasks wait, are cancelled and get their answers on several threads at the same time. Each task gets one answer:
-    /// its own cancellation or the outcome of the message.
+    /// Tasks wait, are cancelled and receive their answers on several threads at the same time. Each task receives one
+    /// answer: its own cancellation or the outcome of the message.
     @Test func waitsCancellationsAndAnswersMeet() async {
         let seed = SeededGenerator.seed()
         var random = SeededGenerator(seed: seed)

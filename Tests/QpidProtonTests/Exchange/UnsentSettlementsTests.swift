@@ -109,7 +109,7 @@ import Testing
         self.end(inDoubt: .forGood(5))
         #expect(self.rest(isAnswered: true) == [0, 5, 0])
         #expect(self.rest(unwritten: 9) == [9, 0, 0])
-        // From here on the lost decisions are known and counted.
+        // From here on the lost decisions are counted.
         self.unsent.complete(adding: 3)
         #expect(self.rest(unwritten: 9) == [3, 2, 0])
     }

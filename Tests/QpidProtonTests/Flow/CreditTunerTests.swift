@@ -302,8 +302,8 @@ struct CreditTunerTests {
             var now = start
             window.attached(after: 50_000_000)
             while window.tuner.roundTrip ?? 0 > 1_000_000, now < start + 30_000_000_000 {
-                // Other consumers get their messages first. Only a measurement waits without credit, and then only the
-                // line's delay counts.
+                // Other consumers receive their messages first. Only a measurement waits without credit, and then only
+                // the line's delay counts.
                 let isMeasuring = window.tuner.isProbing
                 let isAlone = isMeasuring && window.outstanding == 0
                 if window.topUp() > 0 { window.tune(at: now) }

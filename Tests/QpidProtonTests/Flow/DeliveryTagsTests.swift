@@ -41,7 +41,7 @@ struct DeliveryTagsTests {
         tags.keep()
         #expect(try tags.begin([2], isSettled: false) == [2])
         #expect(try tags.begin([3], isSettled: false) == [3])
-        // The third message would have the tag 3, so it gets 4. The fourth one keeps the distance.
+        // The tag 3 of the third message is in use, so its tag is 4. The fourth one keeps the distance.
         #expect(try tags.begin(nil, isSettled: false) == [4])
         #expect(try tags.begin(nil, isSettled: false) == [5])
         #expect(tags.begun == 4)

@@ -8,7 +8,7 @@ import Testing
 
 /// Dialogues whose every byte is committed. They detect an internal change that alters the bytes on the wire.
 ///
-/// `QPID_PROTON_RECORD_TRACES=1 ./dev/test --filter GoldenTraceTests` writes the files again. The commit message gives
+/// `QPID_PROTON_RECORD_TRACES=1 ./dev/test --filter GoldenTraceTests` writes the files again. The commit message states
 /// the reason.
 @Suite(.deadline, .enabled(if: ProtonVersion.loaded == ProtonVersion.tested))
 struct GoldenTraceTests {

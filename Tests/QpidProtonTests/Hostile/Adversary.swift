@@ -82,8 +82,8 @@ struct Adversary: Sendable {
         return (AMQPCondition(rawValue: condition.rawValue), text)
     }
 
-    /// Expects that the peer gets a `close` with this condition, the socket closes, and the user's connection has the
-    /// same error.
+    /// Expects that the peer receives a `close` with this condition, the socket closes, and the user's connection has
+    /// the same error.
     func expectClose(
         _ condition: AMQPCondition,
         _ text: String,

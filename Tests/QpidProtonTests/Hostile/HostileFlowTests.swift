@@ -97,7 +97,8 @@ struct HostileFlowTests {
         }
     }
 
-    /// The peer sends two thousand flows that request an answer, in one read. Each link gets one answer.
+    /// The peer sends two thousand flows that request an answer, in one read. The library answers at most once for each
+    /// link.
     @Test(arguments: bothRoles)
     func echoFlood(role: ConnectionHandler.Role) async throws {
         try await withSenders(role) { senders, connection, adversary in

@@ -6,7 +6,7 @@ import Testing
 @testable import QpidProton
 
 /// Frames that are malformed, or that arrive in the wrong state. The connection closes with the reason, and its user
-/// gets the same error.
+/// receives the same error.
 @Suite(.deadline(minutes: 2))
 struct HostileFrameTests {
     private static let framing = AMQPCondition.connectionFramingError

@@ -23,7 +23,7 @@ struct HostileSettlementTests {
             }
             let time = ContinuousClock.now - begun
             #expect(connection.error == nil)
-            // Proton needs ten seconds to look up every id of one such range, and there are 50.
+            // Proton needs ten seconds to search every id of one such range, and there are 50 ranges.
             #expect(time < .seconds(20 * slowdown), "\(time)")
             let sending = begin { [sender = senders[0]] in try await sender.enqueue(encoded: payload(10)).outcome() }
             await adversary.peer.settle()

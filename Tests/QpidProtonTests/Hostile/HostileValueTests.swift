@@ -44,7 +44,7 @@ struct HostileValueTests {
         [0, 0x53, code] + Self.compound(0xD0, count: fields.count, Array(fields.joined()))
     }
 
-    /// Returns a frame whose last field is given as bytes.
+    /// Returns a frame whose last field consists of these bytes.
     static func frame(_ code: UInt8, _ fields: [AMQPValue], last: [UInt8], payload: [UInt8] = []) throws -> ByteBuffer {
         var encoded = ByteBuffer()
         for field in fields { try field.encode(into: &encoded) }

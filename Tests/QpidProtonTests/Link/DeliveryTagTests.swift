@@ -289,7 +289,8 @@ struct DeliveryTagTests {
         }
     }
 
-    /// A long tag leaves less room for bytes in a frame. Proton gets no more than the peer's window has room for.
+    /// A long tag leaves less room for bytes in a frame. The library passes Proton no more than the peer's window has
+    /// room for.
     @Test func longTagsAreCountedInTheWindow() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript(credit: 100, maxFrameSize: 512)

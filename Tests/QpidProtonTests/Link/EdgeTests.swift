@@ -68,7 +68,8 @@ struct EdgeTests {
         }
     }
 
-    /// A waiting task whose credit was used gets new credit, although less than half of the window is free.
+    /// The receiver grants new credit for a waiting task whose credit was used, although less than half of the window
+    /// is free.
     @Test func aWaitThatLosesItsCreditContinues() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(5))

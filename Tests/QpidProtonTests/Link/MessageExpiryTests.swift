@@ -97,7 +97,7 @@ struct MessageExpiryTests {
         }
     }
 
-    /// Credit that arrives after the time limit goes to the next message.
+    /// Credit that arrives after the time limit is used for the next message.
     @Test func anExpiredMessageUsesNoCredit() async throws {
         try await withSession(Self.withoutCredit) { session, peer in
             let sender = try await session.openSender(to: "q")

@@ -48,7 +48,7 @@ struct ReceiverAutomaticTests {
                 held.append(delivery)
             }
             #expect(receiver.error == nil)
-            // Two waiting tasks get one message each.
+            // Two waiting tasks receive one message each.
             let waiting = (0..<2).map { _ in begin { try await receiver.next()?.payload.readableBytes } }
             await peer.settle()
             try await self.send(peer, [60_000, 80_000])

@@ -7,7 +7,7 @@ import Testing
 
 @testable import QpidProton
 
-/// A cancelled task gets no further elements from any source. Waiting elements stay for other tasks.
+/// A cancelled task receives no further elements from any source. Waiting elements stay for other tasks.
 @Suite(.deadline)
 struct ReceiverCancellationTests {
     /// The call with which a task receives messages.
@@ -57,7 +57,7 @@ struct ReceiverCancellationTests {
         }
     }
 
-    /// A task gets a message that was delivered before the cancellation, and no others with it.
+    /// A task receives a message that was delivered before the cancellation, and no other message with it.
     @Test func aBatchThatWasWaitedForEndsWithTheCancellation() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q")
@@ -157,7 +157,7 @@ struct ReceiverCancellationTests {
         #expect(await iterator.next(isolation: nil)?.linkName == "1")
     }
 
-    /// A message that is delivered at the moment of a task's cancellation goes to that task or to another one.
+    /// A message that is delivered at the moment of a task's cancellation is received by that task or by another one.
     @Test func manyCancellationsUnderLoadLoseAndDoubleNothing() async throws {
         let seed = SeededGenerator.seed()
         let count = 1_000

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The fate of messages that wait in a receiver when it ends, and the tasks that get the error.
+/// The fate of messages that wait in a receiver when it ends, and the tasks that receive the error.
 @Suite(.deadline)
 struct ReceiverEndTests {
     private static let untaken = "no task had received"
@@ -113,7 +113,7 @@ struct ReceiverEndTests {
         }
     }
 
-    /// The messages and the end arrive in one read, so waiting tasks get none of the unsettled messages.
+    /// The messages and the end arrive in one read, so waiting tasks receive none of the unsettled messages.
     @Test(arguments: [LinkEnd.detachWithError, .sessionError, .connectionError, .detach])
     func messagesThatArriveWithTheEndAreNotDelivered(end: LinkEnd) async throws {
         let log = LogKeeper()
@@ -260,7 +260,7 @@ struct ReceiverEndTests {
         }
     }
 
-    /// A waiting drain, pause or close gets the error as well.
+    /// A waiting drain, pause or close throws the error as well.
     @Test(arguments: LinkEnd.allCases) func drainsAndPausesEndWithTheError(end: LinkEnd) async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript()

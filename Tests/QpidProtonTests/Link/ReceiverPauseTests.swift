@@ -159,7 +159,7 @@ struct ReceiverPauseTests {
             #expect(try await Self.credit(peer) == 7)
             #expect(try await receiver.drain(timeout: .seconds(1)) == 7)
             #expect(try await receiver.drain(timeout: .seconds(1)) == 0)
-            // A wait that began during the pause gets its credit.
+            // The receiver grants credit for a wait that began during the pause.
             try await receiver.pause()
             let late = begin { try await receiver.receive(timeout: .seconds(5))?.payload.readableBytes }
             await peer.settle()

@@ -29,7 +29,7 @@ struct ReceiverStopTests {
             let held = try await self.take(receiver, 3)
             let closing = begin { await receiver.close(within: .seconds(60)) }
             await peer.settle()
-            // No task gets a message any more. Messages that no task has received are released.
+            // No task receives a message after the stop. Messages that no task has received are released.
             #expect(receiver.bufferedMessages == 0 && receiver.poll() == nil)
             let waiting = begin { try await receiver.next() }
             await peer.settle()
@@ -63,7 +63,7 @@ struct ReceiverStopTests {
         }
     }
 
-    /// A partly received message that no task has taken is not counted either.
+    /// The close does not count a partly received message that no task has read either.
     @Test func lateArrivalsAreNotCounted() async throws {
         try await withSession(configuration: ReceiverDrainTests.slow, { .keepingOutcomes }) { session, peer in
             var configuration = AMQPReceiver.Configuration(source: "q", window: .messages(4))

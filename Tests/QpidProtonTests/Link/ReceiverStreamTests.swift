@@ -20,7 +20,7 @@ struct ReceiverStreamTests {
         return configuration
     }
 
-    /// Returns a message with data sections of the given sizes.
+    /// Returns a message with data sections of these sizes.
     private func message(_ sections: [Int]) throws -> ByteBuffer {
         var message = AMQPMessage(body: .data(sections.map { payload($0) }))
         message.properties.subject = "s"
@@ -157,7 +157,7 @@ struct ReceiverStreamTests {
         }
     }
 
-    /// A task that waits behind a partly received message gets credit once that message is complete.
+    /// If a task waits behind a partly received message, the receiver grants credit once that message is complete.
     @Test func anOnDemandWindowGrantsAgainAfterAStream() async throws {
         try await withSession(PeerScript.init) { session, peer in
             let receiver = try await session.openReceiver(self.configuration(window: .onDemand))

@@ -143,7 +143,7 @@ struct ReceiverUnsettledTests {
         }
     }
 
-    /// Closed links are kept until the peer answers. A peer that never answers gets no further links.
+    /// Closed links are kept until the peer answers. If the peer never answers, the library attaches no further links.
     @Test func linksWhoseDetachIsNeverAnsweredAreBounded() async throws {
         try await withSession({ .notClosing }) { session, peer in
             try await peer.run { $0.handler.detachLimit = 10 }

@@ -146,7 +146,7 @@ struct ReceiverWindowTests {
                 #expect(receiver.bufferedMessages == 0)
                 #expect(receiver.credit == 0)
             }
-            // Four waiting tasks get one message each.
+            // Four waiting tasks receive one message each.
             let waiting = (0..<4).map { _ in begin { try await receiver.next()?.payload.readableBytes } }
             for size in 4...6 { #expect(try await waiting[size - 4].value == size) }
             await peer.settle()

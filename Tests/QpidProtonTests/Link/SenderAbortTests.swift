@@ -89,7 +89,7 @@ struct SenderAbortTests {
             try await self.giveUp(cause, made, peer)
             #expect(sender.outgoingBytes == 0)
             let next = try sender.trySend(AMQPMessage(body: "next"))
-            // The clock stands still, so no timeout can end the close.
+            // The clock does not advance, so no timeout can end the close.
             try await begin { try await sender.close().check() }.value
             await expectError(.closed) { try await next.outcome() }
             #expect(session.outgoingBytes == 0)

@@ -160,7 +160,7 @@ struct SenderOverflowTests {
         }
     }
 
-    /// The room of a dropped message in a shared budget goes to the message that replaces it.
+    /// The message that replaces a dropped one receives its room in a shared budget.
     @Test func aBudgetsBytesAreExchanged() async throws {
         var configuration = AMQPConnection.Configuration()
         let budget = AMQPMemoryBudget(limit: 1_000)

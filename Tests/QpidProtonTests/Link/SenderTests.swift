@@ -9,7 +9,7 @@ import Testing
 /// Sending to an in-memory peer: outcomes, credit and order.
 @Suite(.deadline)
 struct SenderTests {
-    /// A receiver that settles after the sender gets its own outcome back with the settlement.
+    /// If a receiver settles after the sender, the sender's settlement repeats the receiver's own outcome.
     @Test(arguments: [PN_ACCEPTED, PN_REJECTED, PN_RELEASED, PN_MODIFIED])
     func aSenderThatSettlesSecondRepeatsTheOutcome(state: Int32) async throws {
         let script = { @Sendable () -> PeerScript in

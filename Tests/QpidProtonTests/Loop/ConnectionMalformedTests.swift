@@ -132,7 +132,7 @@ struct ConnectionMalformedTests {
                 if Bool.random(using: &random), count > 3 {
                     frame.replaceSubrange(11..<14, with: [0xC0, UInt8(count - 2), 9])
                 }
-                // The `open` comes first, because the library reads nothing else before it.
+                // The `open` is first, because the library reads no other frame before it.
                 if bytes.count == 8, Bool.random(using: &random) {
                     bytes += Array(
                         try Frame(.open, [.string("peer"), .null, .uint(65_536)]).encoded().readableBytesView

@@ -339,7 +339,7 @@ struct FrameSizeTests {
         await peer.finish()
     }
 
-    /// A server opens second, so it knows the peer's limit.
+    /// A server opens second, when it has already received the peer's limit.
     @Test func theOpenOfAServerFits() async throws {
         var configuration = Self.serving()
         configuration.properties = ["text": .string(Self.long)]

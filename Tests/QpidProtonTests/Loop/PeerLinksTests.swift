@@ -82,7 +82,7 @@ import Testing
         }
         #expect(links.active == [2, 1] && links.wakeID == 6 && links.isActive(1) && !links.isActive(3))
         #expect(links.nextActive == 2)
-        // A link in the middle of a message comes first.
+        // A link in the middle of a message is first.
         _ = try self.move(&links, self.transfer(1, more: true))
         #expect(links.nextActive == 1)
         _ = links.detach(2)

@@ -26,7 +26,7 @@ struct WriteRoundTests {
                 peer.wire.completesOnFlush = true
                 peer.isDeaf = true
                 try peer.inject(.detach(0))
-                // These bytes stand in for the protocol header.
+                // These bytes replace the protocol header in the record.
                 peer.toPeer.record = ByteBuffer(bytes: [0, 0, 0, 0, 0, 0, 0, 0])
                 peer.toPeer.allowance = nil
             }

@@ -19,7 +19,7 @@ import Testing
         try AMQPMessage(decoding: try fullMessage().encoded()).properties
     }
 
-    /// Returns the value of the property at the given position.
+    /// Returns the value of the property at a position.
     private static func value(_ field: Int, of properties: AMQPProperties) -> AMQPValue? {
         switch field {
         case 0: properties.messageID.map(self.value)

@@ -190,7 +190,7 @@ import Testing
         // Elements of zero width: here the count decides.
         #expect(try prefix(.array(Self.uniform(.null, nulls(255)))) == "e002ff40")
         #expect(try prefix(.array(Self.uniform(.null, nulls(256)))) == "f00000000500000100")
-        // A list of many small elements and a list of few large elements both get the right form.
+        // A list of many small elements and a list of few large elements are both encoded in the right form.
         #expect(try prefix(.list(nulls(40))).hasPrefix("c02928"))
         #expect(try prefix(.list([.string(text), .string(text)])).hasPrefix("d00000020600000002"))
         // One element above the bound makes all elements of an array wide.

@@ -3,7 +3,7 @@
 import QpidProton
 import Testing
 
-/// JSON texts that cannot be written or read. The error gives the place and the reason in plain words.
+/// JSON texts that cannot be written or read. The error states the place and the reason in plain words.
 @Suite struct JSONFaultTests {
     private struct Order: Codable {
         struct Line: Codable { var price: Double }

@@ -99,7 +99,7 @@ struct ValueGenerator {
         self.below(30) == 0 ? self.below(400) : self.below(6)
     }
 
-    /// Returns a value of the given type, with compound values nested at most `depth` deep.
+    /// Returns a value of one type, with compound values nested at most `depth` deep.
     mutating func value(_ type: AMQPType, depth: Int) -> AMQPValue {
         switch type {
         case .list where depth > 0: .list(self.values(depth: depth - 1))

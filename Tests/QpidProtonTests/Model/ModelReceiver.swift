@@ -238,7 +238,7 @@ final class ModelReceiver: @unchecked Sendable {
         self.world.require(message.taken == 1, "\(id) was delivered twice")
         self.world.require(!isInOrder || id > self.lastTaken, "\(id) was delivered behind \(self.lastTaken)")
         self.lastTaken = max(self.lastTaken, id)
-        // The sender's settlement may have become known in the meantime.
+        // The sender's settlement may have arrived in the meantime.
         self.world.require(!delivery.isSettled || message.isSettled || message.isPeerSettled, "\(id) is settled")
         if delivery.isStreamed {
             self.world.require(self.configuration.streamsMessages, "\(id) is streamed")

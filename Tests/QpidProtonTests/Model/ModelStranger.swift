@@ -2,7 +2,7 @@
 
 @testable import QpidProton
 
-/// Another connection that shares the budget. The model knows only its share of the bytes.
+/// Another connection that shares the budget. The model records only its share of the bytes.
 // Sendable because all mutable state is used on the event loop only, and the budget calls it there too.
 final class ModelStranger: @unchecked Sendable {
     private let budget: AMQPMemoryBudget?

@@ -34,7 +34,7 @@ struct LogTests {
         #expect(Set(lines.all.compactMap { $0["amqp.connection"] }).count == 2)
     }
 
-    /// The keys come from the enum, messages are constant, and every error has its condition.
+    /// The keys are in the enum, messages are constant, and every error has its condition.
     @Test func everyLineHasConstantTextAndKnownKeys() async throws {
         let lines = LogLines()
         var configuration = AMQPConnection.Configuration()

@@ -114,7 +114,7 @@ struct SendingRows {
         }
     }
 
-    /// The sender with the highest priority gets the next slice, even in the middle of another sender's message.
+    /// The sender with the highest priority sends the next slice, even in the middle of another sender's message.
     @Test("Priority decides the next slice", .tags(.p12), arguments: [false, true])
     func p12_priorityDecidesTheNextSlice(hasBegun: Bool) async throws {
         let large = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(8)))
@@ -145,7 +145,7 @@ struct SendingRows {
         }
     }
 
-    /// A peer that accepts frames of any size still gets slices.
+    /// The library sends slices even to a peer that accepts frames of any size.
     @Test("A peer without a max-frame-size gets slices", .tags(.p48), .testedProton)
     func p48_slicesWithoutAMaximum() async throws {
         let large = AMQPSession.Configuration(sendLimit: .init(high: .mebibytes(8)))

@@ -173,7 +173,7 @@ import Testing
         try await server.wait { $0.bytes.count == 11 }
         #expect(server.state.events == ["completed", "active", "read", "readComplete"])
         #expect(server.state.bytes == plainHeader + [1, 2, 3])
-        // The handler has removed itself, and later bytes go straight through.
+        // The handler has removed itself, and later bytes pass unchanged.
         try await server.deliver([4])
         #expect(server.state.bytes.last == 4)
     }

@@ -8,7 +8,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Takes the place of the AMQP handler, and records what reaches it.
+/// Replaces the AMQP handler, and records the events and bytes that it receives.
 final class SASLRecorder: ChannelInboundHandler, Sendable {
     typealias InboundIn = ByteBuffer
 
@@ -69,7 +69,7 @@ struct SASLTestPeer: Sendable {
         }
 
         deinit {
-            // The close comes from another task, because the loop runs its remaining work only with the next task from
+            // Another task closes the channel, because the loop runs its remaining work only with the next task from
             // elsewhere.
             Task { [channel] in channel.close(promise: nil) }
         }

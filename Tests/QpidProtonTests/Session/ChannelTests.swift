@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Channel numbers on the wire: the number of an ended session rests before another session gets it.
+/// Channel numbers on the wire: the number of an ended session rests before another session uses it.
 @Suite(.deadline)
 struct ChannelTests {
     /// Returns the channels of the library's `begin` frames, in order.

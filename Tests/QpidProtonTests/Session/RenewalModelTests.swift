@@ -26,7 +26,7 @@ struct RenewalModelTests {
     }
 }
 
-/// One session between a frame observer, which gets frames as Proton writes them, and a peer that sends on links.
+/// One session between a frame observer, which receives frames as Proton writes them, and a peer that sends on links.
 private struct RenewalModel {
     /// This side's receiver with one name.
     struct Own {

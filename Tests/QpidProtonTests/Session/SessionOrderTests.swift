@@ -68,7 +68,7 @@ struct SessionOrderTests {
             }
             try await self.expectNothingLeft(adversary)
             #expect(connection.error == nil)
-            // A session of this side gets an answer of its own.
+            // This side can still open a session.
             let session = try await adversary.session(connection)
             #expect(session.error == nil)
         }

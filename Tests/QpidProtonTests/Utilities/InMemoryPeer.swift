@@ -10,7 +10,7 @@ import NIOEmbedded
 
 /// A second Proton engine as the in-memory peer of one connection. The test controls every byte between them.
 ///
-/// By default each side gets the other side's bytes at once. ``toPeer`` and ``toLibrary`` hold bytes back.
+/// By default each side receives the other side's bytes at once. ``toPeer`` and ``toLibrary`` hold bytes back.
 // Sendable because all mutable state is used on the channel's event loop only, see `run(_:)`.
 final class InMemoryPeer: @unchecked Sendable {
     /// One direction, and the number of bytes that may pass in it.
@@ -65,7 +65,7 @@ final class InMemoryPeer: @unchecked Sendable {
     var partial: [OpaquePointer: ByteBuffer] = [:]
     /// The received deliveries that are unsettled because the script settles none.
     var unsettled: [OpaquePointer] = []
-    /// The states that the library gave to the peer's deliveries, if the script keeps them.
+    /// The states that the library set for the peer's deliveries, if the script records them.
     var outcomes: [UInt64] = []
     var events: [pn_event_type_t] = []
     var nextTag: UInt64 = 0

@@ -92,7 +92,7 @@ struct FrameScannerTests {
         #expect(Self.pass([Self.header, begun], maxSize: 1 << 20) { _ in false } == Self.header + begun)
     }
 
-    /// Proton's output is edited identically wherever it is cut, and a `begin` gets the highest handle.
+    /// Proton's output is edited identically wherever it is cut, and the highest handle is set in a `begin`.
     @Test(arguments: 0..<50)
     func writesTheWindowsForEveryCutOfTheOutput(seed: Int) throws {
         var generator = ValueGenerator(seed: UInt64(seed))

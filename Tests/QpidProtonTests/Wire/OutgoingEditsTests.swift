@@ -92,7 +92,7 @@ import Testing
         let bytes = try #require(edited)
         #expect(try ReadFrame(bytes).field(2) == .uint(0xABCD))
         #expect(try ReadFrame(bytes).field(4) == .uint(0x7FFF_FFFF))
-        // A frame without room for the handle gets only the window.
+        // In a frame without room for the handle, the edit sets only the window.
         let (short, _) = self.window(begin, in: begin, at: 0, limit: bytes.count - 1)
         #expect(try ReadFrame(try #require(short)).field(2) == .uint(0xABCD))
         #expect(try ReadFrame(try #require(short)).field(4) == .null)

@@ -20,7 +20,7 @@ final class FuzzConnection {
         let isDone = Mutex(false)
     }
 
-    /// A piece of input that causes more rounds than this never comes to rest.
+    /// More rounds after one piece of input indicate an endless loop.
     private static let mostRounds = 100_000
 
     private let loop = EmbeddedEventLoop()

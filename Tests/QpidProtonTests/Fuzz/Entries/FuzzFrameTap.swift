@@ -42,7 +42,7 @@ enum FuzzFrameTap {
         var piece = 0
         while offset < stream.count, seen.violation == nil {
             let end = min(stream.count, offset + lengths[piece % lengths.count])
-            // The bytes get an allocation of their own, so that a sanitizer detects reads beyond it.
+            // The bytes have an allocation of their own, so that a sanitizer detects reads beyond it.
             try Array(stream[offset..<end]).withUnsafeBytes { bytes in
                 tap.consume(bytes) { head in
                     seen.heads.append(Array(head))
