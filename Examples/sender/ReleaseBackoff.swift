@@ -13,7 +13,7 @@ struct ReleaseRun {
     /// How long the peer may return every message; `nil` for no limit.
     private let limit: Duration?
     private var first: ContinuousClock.Instant?
-    /// The messages that returned since the peer's last other outcome.
+    /// The consecutive messages that the peer has returned so far.
     private(set) var count = 0
     /// Whether the peer returned every message for the whole limit.
     private(set) var isOver = false

@@ -269,7 +269,7 @@ extension AMQPClient {
 }
 
 extension AMQPClient.Fates {
-    /// Whether each message is counted once. This repeats the sum that the library guarantees.
+    /// Whether each message is counted once. This check repeats the sum that the library guarantees.
     fileprivate var addsUp: Bool {
         self.handedOver == self.byName.reduce(0) { $0 + $1.value } + self.queued + self.inFlight
     }

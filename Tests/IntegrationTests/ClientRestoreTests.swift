@@ -42,7 +42,7 @@ struct ClientRestoreTests {
         }
     }
 
-    @Test func aPeerThatGrantsNoCreditStillGetsCredit() async throws {
+    @Test func receiversGrantCreditEvenIfThePeerGrantsNone() async throws {
         try await withReplay { sender, receiver, peer, client in
             try await waitUntil("the credit") { peer.senders[1].credit > 0 }
             #expect(peer.ids == ["m"])

@@ -64,7 +64,7 @@ struct ClientStreamTests {
         }
     }
 
-    @Test func aQueueGetsNoOffset() async throws {
+    @Test func aQueueIsOpenedWithoutAnOffset() async throws {
         try await withClient { client, peer, proxy in
             let receiver = try await client.receiver(from: "q")
             try await waitUntil("the link") { peer.senders.count == 1 }

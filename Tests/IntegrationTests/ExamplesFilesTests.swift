@@ -111,7 +111,7 @@ struct ExamplesFilesTests {
         }
     }
 
-    @Test func aNewFileGetsAModeWithinTheUmask() async throws {
+    @Test func aNewFileHasAModeWithinTheUmask() async throws {
         try await withFolder { folder in
             for option in ["--output", "--stream"] {
                 let path = folder.appendingPathComponent(option).path

@@ -76,7 +76,7 @@ struct FailurePeerTests {
     }
 
     @Test(arguments: Loss.allCases)
-    func everyWaitingCallGetsTheLoss(_ loss: Loss) async throws {
+    func everyWaitingCallThrowsTheLoss(_ loss: Loss) async throws {
         // The peer leaves these requests unanswered, so that the calls wait.
         let react: ScriptedPeer.React = { kind, number in
             switch kind {

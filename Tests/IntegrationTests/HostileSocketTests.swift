@@ -60,7 +60,7 @@ struct HostileSocketTests {
         try await TestListener.with { try await self.expectService($0) }
     }
 
-    @Test func aClientIsServedBesideManySilentOnes() async throws {
+    @Test func aClientIsAcceptedBesideManySilentOnes() async throws {
         var configuration = Self.impatient()
         configuration.connection.openTimeout = .seconds(2)
         try await TestListener.with(configuration) { listener in

@@ -12,7 +12,7 @@ struct InteropBrokerTests {
     }
 
     @Test(arguments: [ProtonExample.broker, .cppBroker], [ForeignPeer.cpp, .python])
-    func weSendAndTheyReceive(through broker: ProtonExample, _ peer: ForeignPeer) async throws {
+    func theLibrarySendsAndThePeerReceives(through broker: ProtonExample, _ peer: ForeignPeer) async throws {
         let interop = try Self.interop(peer, through: broker)
         #expect(interop.lines.count > 190)
         try await broker.withBroker { _, port in try await interop.sendThroughBroker(at: "amqp://127.0.0.1:\(port)") }

@@ -48,7 +48,7 @@ struct LoopbackTests {
         #expect(try await served == 5_000)
     }
 
-    @Test func aCancelledTaskGetsNoFurtherConnection() async throws {
+    @Test func aCancelledTaskReceivesNoFurtherConnection() async throws {
         let listener = try await AMQPListener.bind(port: 0)
         let url = "amqp://127.0.0.1:\(listener.port)"
         let clients = [try await AMQPConnection.connect(to: url), try await AMQPConnection.connect(to: url)]

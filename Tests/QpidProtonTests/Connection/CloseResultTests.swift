@@ -170,7 +170,7 @@ struct CloseResultTests {
         }
     }
 
-    @Test(arguments: Level.allCases) func aCancelledTaskGetsTheNumbersAtOnce(level: Level) async throws {
+    @Test(arguments: Level.allCases) func aCancelledCloseReturnsTheNumbersAtOnce(level: Level) async throws {
         try await withSession(Self.undecided) { session, peer in
             let sender = try await session.openSender(to: "q")
             _ = try sender.trySend(encoded: payload(9))

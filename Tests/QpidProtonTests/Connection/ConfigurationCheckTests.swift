@@ -114,7 +114,7 @@ struct ConfigurationCheckTests {
         }
     }
 
-    @Test func timesThatCannotBeKept() async {
+    @Test func timesOutOfRangeAreRefused() async {
         for time in [Duration.zero, .seconds(-1), .seconds(Int64.max), .seconds(36_501 * 86_400)] {
             await Self.refusal(self.host, "connectTimeout is \(time)") { $0.connectTimeout = time }
             await Self.refusal(self.host, "openTimeout is \(time)") { $0.openTimeout = time }

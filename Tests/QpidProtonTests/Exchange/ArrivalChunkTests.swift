@@ -96,7 +96,7 @@ import Testing
         #expect(Self.copied().payload(record).readableBytes == 0)
     }
 
-    @Test func aLargeArrivalCountsUntilATaskTakesIt() {
+    @Test func aLargeArrivalCountsUntilATaskReceivesIt() {
         #expect(LargeArrival.whole(ByteBuffer(repeating: 0, count: 70)).weight == 70)
         let status = LinkStatus(name: "l", key: LinkKey(session: SlotKey(bitPattern: 1), link: SlotKey(bitPattern: 1)))
         let stream = IncomingStream(of: status, sequence: 1, outbox: Outbox())

@@ -50,7 +50,7 @@ import Testing
         #expect(self.sequences(self.arrivals.take()) == [2])
     }
 
-    @Test func messagesOfFullChunksCountUntilTheyAreTaken() {
+    @Test func messagesOfFullChunksCountUntilATaskReceivesThem() {
         let size = ArrivalChunk.smallLimit
         for number in 1...100 { self.add(number, size) }
         #expect(self.arrivals.messages == 100)

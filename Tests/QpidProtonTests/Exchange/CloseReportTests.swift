@@ -70,7 +70,7 @@ import Testing
         #expect(self.report.result(nil) { _ in 0 }.unfinished.isEmpty)
     }
 
-    @Test func everyReportListsTheMessageAndWithoutAReportItIsCounted() {
+    @Test func aMessageIsListedInEveryReportOrElseCounted() {
         let others = [CloseReport(), CloseReport()]
         self.fail(self.lane(1, others), 10)
         #expect(others.map { $0.result(nil) { _ in 0 }.notSent } == [1, 1])

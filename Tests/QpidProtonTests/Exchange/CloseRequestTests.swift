@@ -24,7 +24,7 @@ import Testing
         #expect(requests.map(\.scope) == [.connection, .call, .call, .call])
     }
 
-    @Test func aCloseNeitherDetachesNorLetsReceiversRunOn() {
+    @Test func aConnectionCloseStopsReceiversWithoutADetach() {
         let request = CloseRequest(target: .connection, report: CloseReport(), answered: Reply())
         #expect(!request.detaches && request.stopsReceivers && request.error == nil)
     }

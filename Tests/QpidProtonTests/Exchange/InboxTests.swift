@@ -143,7 +143,7 @@ struct InboxTests {
         #expect(reports.withLock { $0 } == [3, 4])
     }
 
-    @Test func waitsAreServedInOrderAndUnsettledMessagesCanBeRemoved() async throws {
+    @Test func waitsEndInOrderAndUnsettledMessagesCanBeRemoved() async throws {
         let inbox = self.makeInbox()
         let arrivals = Arrivals()
         let waits = (0..<3).map { _ in begin { try await inbox.next() } }

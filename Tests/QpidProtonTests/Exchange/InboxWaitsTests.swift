@@ -21,7 +21,7 @@ struct InboxWaitsTests {
         }
     }
 
-    @Test func theFirstWaitingTaskGetsTheMessage() async throws {
+    @Test func theFirstWaitingTaskReceivesTheMessage() async throws {
         let box = Box()
         let tasks = [box.wait(), box.wait()]
         let resumption = try #require(box.waits.withLock { $0.serve(5) })
@@ -35,7 +35,7 @@ struct InboxWaitsTests {
         #expect(box.waits.withLock { $0.isEmpty && $0.serve(7) == nil })
     }
 
-    @Test func aRemovedTaskGetsNoMessage() async throws {
+    @Test func aRemovedTaskReceivesNoMessage() async throws {
         let box = Box()
         let tasks = [box.wait(), box.wait()]
         box.waits.withLock { $0.remove(1) }?.resume(returning: .failure(.cancelled))

@@ -32,7 +32,7 @@ struct IncomingStreamTests {
         }
     }
 
-    @Test func eachPieceIsReportedWhenATaskTakesIt() async throws {
+    @Test func eachPieceIsReportedWhenATaskReadsIt() async throws {
         let stream = self.makeStream()
         stream.push(ByteBuffer(bytes: Self.section[..<5]))
         stream.push(ByteBuffer(bytes: Self.section[5..<7]))

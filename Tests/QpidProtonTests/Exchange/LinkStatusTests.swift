@@ -12,7 +12,7 @@ import Testing
         key: LinkKey(session: SlotKey(bitPattern: 1), link: SlotKey(bitPattern: 2))
     )
 
-    @Test func aNewLinkKnowsNothingOfThePeer() {
+    @Test func aNewLinkHasNoStateOfThePeer() {
         #expect(self.status.endError == nil && self.status.attachment.answer == nil)
         #expect(self.status.available.load(ordering: .relaxed) == -1)
         #expect(self.status.credit.load(ordering: .relaxed) == 0 && self.status.deliveryLimit.value == 0)

@@ -108,7 +108,7 @@ struct MemoryBudgetTests {
         #expect(order.taken == "acbc")
     }
 
-    @Test func aWaiterThatLeavesLetsLaterOnesPass() {
+    @Test func aWithdrawnRequestLetsLaterWaitersPass() {
         let budget = AMQPMemoryBudget(limit: 100)
         let order = Order()
         let takers = ["a", "b", "c"].map { Taker(budget, $0, order) }

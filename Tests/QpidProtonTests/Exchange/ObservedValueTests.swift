@@ -19,7 +19,7 @@ struct ObservedValueTests {
         #expect(try await self.observed.value(after: 0) == 3)
     }
 
-    @Test func everyWaitingTaskGetsTheNextChange() async throws {
+    @Test func everyWaitingTaskReceivesTheNextChange() async throws {
         let waiting = (0..<3).map { _ in self.wait(after: 0) }
         #expect(waiting.allSatisfy { !$0.isDone })
         self.observed.set(7)

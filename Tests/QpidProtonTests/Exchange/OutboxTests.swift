@@ -101,7 +101,7 @@ struct OutboxTests {
         #expect(self.take().isEmpty && self.outbox.answered(lost) == nil && self.wakes.count == 1)
     }
 
-    @Test func aQuestionAfterTheCloseGetsItsError() async throws {
+    @Test func aRequestAfterTheCloseThrowsItsError() async throws {
         _ = self.outbox.close(AMQPError(scope: .connection, condition: .idleTimeout, detail: "silent"))
         let error = await expectError(.idleTimeout) {
             try await self.outbox.ask { (reply: Reply<AMQPConnectionSnapshot>) in .connection(.snapshot(reply)) }

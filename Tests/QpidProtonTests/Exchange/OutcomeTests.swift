@@ -22,7 +22,7 @@ struct OutcomeTests {
     }
 
     @Test(arguments: answers)
-    func eachOfSeveralTasksGetsTheAnswer(_ answer: OutcomeBlock.Answer) async throws {
+    func eachOfSeveralTasksReceivesTheAnswer(_ answer: OutcomeBlock.Answer) async throws {
         for count in 0...4 {
             var source = OutcomeSource()
             let (promise, reply) = source.next()
@@ -34,7 +34,7 @@ struct OutcomeTests {
         }
     }
 
-    @Test func aCancelledTaskStopsWaitingAndTheAnswerStaysForOthers() async throws {
+    @Test func aCancelledTaskLeavesTheAnswerForOthers() async throws {
         var source = OutcomeSource()
         let (promise, reply) = source.next()
         let first = begin { await Self.result(of: reply) }

@@ -62,7 +62,7 @@ struct ReplyTests {
         await expectError(.cancelled) { try await task.value }
     }
 
-    @Test func aCancelledTaskGetsAnAnswerThatIsThere() async throws {
+    @Test func aCancelledTaskReceivesAnAvailableAnswer() async throws {
         self.reply.resolve(.success(6))
         let task = begin { [reply] in
             withUnsafeCurrentTask { $0?.cancel() }

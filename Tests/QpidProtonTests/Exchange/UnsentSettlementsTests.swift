@@ -79,7 +79,7 @@ import Testing
         #expect(self.rest() == [4, 0, 1])
     }
 
-    @Test func theNumberIsLoggedOnceAndOnlyWhenItIsCertain() {
+    @Test func theNumberOfUnsentDecisionsIsLoggedOnceWhenItIsFinal() {
         self.end(undecided: 2, unsent: 2)
         #expect(self.unsent.hasEnded && self.losses.list == [2])
         self.settle(1)
@@ -99,7 +99,7 @@ import Testing
         #expect(self.keeper.lines(with: "decisions about messages were not sent").count == 1)
     }
 
-    @Test func theAnswerProvesThatDecisionsWereReadWhereItCan() {
+    @Test func anAnswerProvesThatEarlierDecisionsWereRead() {
         self.end(inDoubt: .untilAnswer(5, isAnswerable: true))
         #expect(self.rest() == [0, 5, 0])
         #expect(self.rest(unwritten: 2) == [2, 3, 0])
@@ -114,7 +114,7 @@ import Testing
         #expect(self.rest(unwritten: 9) == [3, 2, 0])
     }
 
-    @Test func messagesThatNoTaskHasTakenAreNotTheApplications() {
+    @Test func messagesThatNoTaskHasReceivedAreNotCounted() {
         self.end(undecided: 5, untaken: 2)
         #expect(self.rest() == [0, 0, 3])
         self.settle(5, earlier: true)

@@ -16,7 +16,7 @@ import Testing
         func restart(after total: Int) -> Bool { self.uses.restart(after: total) }
     }
 
-    @Test func noUseIsTheLastBeforeTheTotalIsKnown() {
+    @Test func noUseIsTheLastOneBeforeTheClose() {
         let shared = Shared()
         #expect((0..<5).map { _ in shared.done() } == Array(repeating: false, count: 5))
         #expect(shared.close(after: 5))

@@ -42,7 +42,7 @@ struct WaitingQueueTests {
         #expect(queue.weight == 0 && queue.count == 0 && queue.peakWeight == 100 && queue.poll() == nil)
     }
 
-    @Test func takingIsReportedInNumbersAndNothingElseIs() {
+    @Test func receivedElementsAreReportedInBatches() {
         let queue = self.queue(reportEvery: 3)
         queue.push(contentsOf: self.entries(1...2) + self.entries(3...5, isReported: false) + self.entries(6...9))
         for _ in 0..<5 { _ = queue.poll() }
@@ -58,7 +58,7 @@ struct WaitingQueueTests {
         #expect(self.reports.list == [3, 3])
     }
 
-    @Test func tasksAreServedInOrder() async throws {
+    @Test func tasksResumeInOrder() async throws {
         let queue = self.queue(reportEvery: 2)
         let tasks = (0..<3).map { _ in begin { try await queue.next() } }
         #expect(queue.hasWaiters)
@@ -71,7 +71,7 @@ struct WaitingQueueTests {
         #expect(!queue.hasWaiters && queue.count == 1)
     }
 
-    @Test func aStarvedWaitReportsAtOnceWhatWasTaken() async throws {
+    @Test func aStarvedWaitReportsReceivedElementsAtOnce() async throws {
         let queue = self.queue(reportEvery: 10)
         queue.push(contentsOf: self.entries(1...2))
         #expect(queue.poll(max: 2) == [1, 2])
@@ -96,7 +96,7 @@ struct WaitingQueueTests {
         }
     }
 
-    @Test func aCancelledTaskTakesNothing() async throws {
+    @Test func aCancelledTaskReceivesNoElement() async throws {
         let queue = self.queue()
         let waiting = begin { try await queue.next() }
         waiting.cancel()

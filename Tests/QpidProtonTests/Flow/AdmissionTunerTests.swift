@@ -48,7 +48,7 @@ struct AdmissionTunerTests {
         #expect(tuner.limit == 1 << 20)
     }
 
-    @Test func theLimitStaysAboveWhatTheCreditTakes() {
+    @Test func theLimitCoversTheBytesThatTheCreditAllows() {
         var tuner = AdmissionTuner(ceiling: 1 << 20)
         var now: Int64 = 0
         for _ in 0..<100 { tuner.admit(1_000) }

@@ -8,7 +8,7 @@ import Testing
 struct ChannelRestTests {
     private static let rest = ChannelRest.rest
 
-    @Test func theLowestUnusedNumberIsTaken() {
+    @Test func theLowestUnusedNumberIsUsed() {
         var rest = ChannelRest()
         #expect(rest.choose(at: 0, channels: 4) { _ in false } == .take(0))
         #expect(rest.choose(at: 0, channels: 4) { $0 < 2 } == .take(2))
@@ -29,7 +29,7 @@ struct ChannelRestTests {
         #expect(rest.choose(at: 10 + least, channels: 3) { $0 == 1 } == .wait(20))
     }
 
-    @Test func aNumberIsNotTakenBeforeThePeerHasEndedItsSession() {
+    @Test func aNumberIsNotReusedBeforeThePeerHasEndedItsSession() {
         var rest = ChannelRest()
         rest.endedHere(0)
         rest.ended(1, at: 0)

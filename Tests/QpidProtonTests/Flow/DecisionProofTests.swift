@@ -19,7 +19,7 @@ struct DecisionProofTests {
         #expect(proof.proven == 5 && proof.unproven == 1)
     }
 
-    @Test func aFlowGoesBeforeTheDecisionsOfItsWrite() {
+    @Test func aFlowPrecedesTheDecisionsOfItsWrite() {
         var proof = DecisionProof()
         proof.send(1)
         proof.send(2)

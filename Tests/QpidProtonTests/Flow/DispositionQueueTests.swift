@@ -99,7 +99,7 @@ private final class Queue {
         for entry in model { #expect(slots[entry.key] == nil) }
     }
 
-    @Test func aKeyOfNothingFindsNothing() {
+    @Test func aKeyOfAnEmptySlotFindsNoValue() {
         let slots = Queue()
         let key = slots.append(5)
         #expect(slots[SlotKey(bitPattern: 2)] == nil)

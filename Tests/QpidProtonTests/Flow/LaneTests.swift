@@ -30,7 +30,7 @@ import Testing
         return moved
     }
 
-    @Test func aHigherPriorityGoesFirst() {
+    @Test func aHigherPriorityIsSentFirst() {
         var queue = SendQueue<String>()
         let lanes = [(0, "low"), (4, "mid"), (9, "high")].map { queue.addLane($0.1, priority: $0.0) }
         for lane in lanes { self.fill(&queue, lane, count: 10) }

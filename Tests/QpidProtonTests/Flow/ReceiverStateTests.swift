@@ -69,7 +69,7 @@ import Testing
         #expect(state.requestDrain() == .end(0))
     }
 
-    @Test func aLateAnswerTakesItsCredit() {
+    @Test func aLateAnswerReturnsItsCredit() {
         var state = ReceiverState()
         #expect(state.grant(5, unsettled: 0) == 5 && state.requestDrain() == .request)
         #expect(state.giveUpDrain() == 0 && state.giveUpDrain() == nil && state.endDrain())

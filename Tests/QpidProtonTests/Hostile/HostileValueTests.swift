@@ -256,7 +256,7 @@ struct HostileValueTests {
         let fits = ValueGuard.elements - 1
         #expect(accepts(Self.compound(0xD0, count: fits, Array(repeating: 0x40, count: fits))))
         #expect(!accepts(Self.compound(0xD0, count: fits + 1, Array(repeating: 0x40, count: fits + 1))))
-        // The size differs from that of the elements, in both directions.
+        // The size is smaller or larger than the elements.
         #expect(!accepts([0xC0, 3, 1, 0x40, 0x40]))
         #expect(!accepts([0xC0, 2, 2, 0x40, 0x40]))
         #expect(accepts([0xE0, 4, 2, 0xA3, 0, 0]))

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// Credit that is revoked at a bad moment, aborts without credit, and links that are accepted twice.
+/// Credit that is revoked in the middle of a message, aborts without credit, and links that are accepted twice.
 @Suite(.deadline)
 struct EdgeTests {
     /// Credit that is revoked in the middle of a message blocks only that link, even if the link closes then.

@@ -49,7 +49,7 @@ struct MessageExpiryTests {
     }
 
     /// The waiting call throws, and its error states the time limit.
-    @Test func theWaitingCallGetsTheError() async throws {
+    @Test func theWaitingCallThrowsTheError() async throws {
         try await withSession(Self.withoutCredit) { session, peer in
             let sender = try await session.openSender(to: "q")
             let message = AMQPMessage(body: "x")

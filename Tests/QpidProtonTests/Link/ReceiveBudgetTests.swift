@@ -74,7 +74,7 @@ struct ReceiveBudgetTests {
         }
     }
 
-    @Test func connectionsShareABudgetAndGiveItBackWhenTheyEnd() async throws {
+    @Test func connectionsShareABudgetAndReleaseTheirBytesWhenTheyEnd() async throws {
         let budget = AMQPMemoryBudget(limit: .mebibytes(1))
         try await withSession(configuration: self.configuration(budget)) { first, peer in
             let receiver = try await first.openReceiver(from: "q", window: .messages(1_000))

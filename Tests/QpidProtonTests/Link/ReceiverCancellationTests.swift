@@ -36,7 +36,7 @@ struct ReceiverCancellationTests {
         withUnsafeCurrentTask { $0?.cancel() }
     }
 
-    @Test(arguments: Way.allCases) func aCancelledTaskGetsNoFurtherMessage(way: Way) async throws {
+    @Test(arguments: Way.allCases) func aCancelledTaskReceivesNoFurtherMessage(way: Way) async throws {
         try await withSession({ .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q")
             try await peer.run { peer in
@@ -79,7 +79,7 @@ struct ReceiverCancellationTests {
         }
     }
 
-    @Test(arguments: [true, false]) func aCancelledTaskGetsNoFurtherBytesOfABody(isStreamed: Bool) async throws {
+    @Test(arguments: [true, false]) func aCancelledTaskReceivesNoFurtherBytesOfABody(isStreamed: Bool) async throws {
         try await withSession { session, peer in
             var configuration = AMQPReceiver.Configuration(source: "q")
             configuration.streamsMessages = isStreamed
@@ -112,7 +112,7 @@ struct ReceiverCancellationTests {
         }
     }
 
-    @Test func aCancelledTaskGetsNoFurtherRequest() async throws {
+    @Test func aCancelledTaskReceivesNoFurtherRequest() async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.acceptsIncoming = true
         try await withPeer(role: .server, configuration: configuration) { connection, peer in
@@ -132,7 +132,7 @@ struct ReceiverCancellationTests {
         }
     }
 
-    @Test func aCancelledTaskGetsNoFurtherFlowEvent() async throws {
+    @Test func aCancelledTaskReceivesNoFurtherFlowEvent() async throws {
         let (stream, continuation) = AsyncStream.makeStream(of: AMQPFlowEvent.self)
         let events = FlowEvents(stream: stream)
         for number in 0..<3 {

@@ -24,7 +24,7 @@ struct ReceiverDrainTests {
     }
 
     @Test(arguments: [AMQPReceiver.Window.manual, .messages(1), .messages(100)])
-    func nilWhenThereIsNothing(window: AMQPReceiver.Window) async throws {
+    func receiveReturnsNilIfThePeerHasNoMessage(window: AMQPReceiver.Window) async throws {
         try await withSession(configuration: Self.slow) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: window)
             for _ in 0..<3 {

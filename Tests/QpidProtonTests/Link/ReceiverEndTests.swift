@@ -101,7 +101,7 @@ struct ReceiverEndTests {
         }
     }
 
-    @Test(arguments: LinkEnd.allCases) func everyWaitingTaskGetsTheEnd(end: LinkEnd) async throws {
+    @Test(arguments: LinkEnd.allCases) func everyWaitingTaskReceivesTheEnd(end: LinkEnd) async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
             let waits =
@@ -222,7 +222,7 @@ struct ReceiverEndTests {
         }
     }
 
-    @Test(arguments: LinkEnd.allCases) func theReceiveBudgetGetsTheMemoryBack(end: LinkEnd) async throws {
+    @Test(arguments: LinkEnd.allCases) func anEndedReceiverReleasesItsMemoryToTheBudget(end: LinkEnd) async throws {
         let budget = AMQPMemoryBudget(limit: .mebibytes(1))
         var configuration = AMQPConnection.Configuration()
         configuration.receiveBudget = budget

@@ -64,7 +64,7 @@ struct ReceiverTests {
     }
 
     /// The application holds all but two messages of the window, and waits for one more.
-    @Test func aReceiverThatWaitsGetsTheFreePlaces() async throws {
+    @Test func aWaitingReceiverGrantsTheFreePlaces() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(8))
             try await self.send(peer, (0..<20).map { payload($0) })

@@ -311,7 +311,7 @@ struct SenderStreamTests {
 
     /// If the peer closes the link while its window is closed, its partial message never becomes complete.
     @Test(arguments: [true, false])
-    func aPeerThatClosesInTheMiddleGetsNoEnd(isLinkAlone: Bool) async throws {
+    func aPartialMessageOnALinkClosedByThePeerIsNeverCompleted(isLinkAlone: Bool) async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript()
             script.sessionCapacity = 131_072

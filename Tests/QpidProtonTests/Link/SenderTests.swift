@@ -211,7 +211,7 @@ struct SenderTests {
         }
     }
 
-    @Test func aMessageLargerThanThePeerTakesIsNotSent() async throws {
+    @Test func aMessageAboveThePeersMaxMessageSizeIsNotSent() async throws {
         let script = { @Sendable () -> PeerScript in
             var script = PeerScript()
             script.onAttach = { _, link in

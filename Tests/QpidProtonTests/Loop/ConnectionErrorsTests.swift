@@ -10,7 +10,7 @@ import Testing
     private struct Strange: Error {}
     private let errors = ConnectionErrors(host: "host", idleTimeout: .seconds(7))
 
-    @Test func anErrorOfTheLibraryStaysAsItIs() {
+    @Test func anErrorOfTheLibraryStaysUnchanged() {
         let error = AMQPError(scope: .session, condition: .notAllowed, detail: "no")
         let translated = self.errors.translate(error, nil)
         #expect(translated == error && translated.underlying == nil)
@@ -31,7 +31,7 @@ import Testing
         #expect(self.errors.translate(Strange(), nil).detail == NetworkError.unknown)
     }
 
-    @Test func anErrorThatProtonFoundIsReportedAsItIs() throws {
+    @Test func anErrorThatProtonDetectedIsReportedUnchanged() throws {
         let engine = try ProtonEngine()
         let before = self.errors.transportError(of: engine)
         engine.bind()
@@ -65,7 +65,7 @@ import Testing
         #expect(self.errors.closeAnswer(timeout, engine).failure == timeout)
     }
 
-    @Test func theAnswerOfThePeerCountsWhateverFollows() throws {
+    @Test func theReasonOfThePeersCloseIsReportedDespiteALaterLoss() throws {
         for reason in [nil, AMQPError(condition: .internalError, detail: "the peer's reason")] {
             try EnginePair.run { pair in
                 pair.exchange()

@@ -43,7 +43,7 @@ import Testing
         )
     }
 
-    @Test func anAnswerIsGivenWhenItsWriteCompletes() {
+    @Test func aDecisionIsReportedSettledWhenItsWriteCompletes() {
         var decisions = DecisionWrites()
         let replies = (0..<3).map { _ in Reply<AMQPSettlementResult>() }
         let writes = self.writes(issued: 3, done: 1)

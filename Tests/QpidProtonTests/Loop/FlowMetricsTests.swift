@@ -61,7 +61,7 @@ import Testing
         #expect(self.metrics.recorders.isEmpty)
     }
 
-    @Test func anErrorIsCountedUnderAKnownCondition() {
+    @Test func anErrorIsCountedUnderADefinedCondition() {
         let flow = FlowMetrics(self.settings)
         flow.ended(AMQPError(scope: .connection, condition: .idleTimeout))
         #expect(self.errors() == [AMQPCondition.idleTimeout.rawValue, "1"])

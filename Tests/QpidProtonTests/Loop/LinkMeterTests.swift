@@ -55,7 +55,7 @@ import Testing
         #expect(self.metrics.timers.isEmpty)
     }
 
-    @Test func bytesAreCountedAsTheyAreWritten() {
+    @Test func writtenBytesAreCounted() {
         let meter = LinkMeter(self.group, self.status)
         meter.write(70)
         meter.write(30)

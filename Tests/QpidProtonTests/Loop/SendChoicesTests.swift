@@ -34,7 +34,7 @@ import Testing
         #expect(choices.count == 1)
     }
 
-    @Test func aChoiceIsTakenOnceByItsMessage() throws {
+    @Test func theOptionsOfAMessageAreReturnedOnce() throws {
         let messages = [self.message(), self.message(), self.message(), singleMessage(1)]
         defer { for message in messages { message.fail(.cancelled) } }
         var choices = SendChoices()

@@ -12,7 +12,7 @@ import Testing
     /// The answers so far.
     private var answers: [AMQPSettlementResult?] { self.replies.map { try? $0.answer?.get() } }
 
-    @Test func allWaitsOfOneDeliveryAreTakenTogether() {
+    @Test func allWaitsOfOneDeliveryAreRemovedTogether() {
         var waits = SettlementWaits()
         #expect(waits.isEmpty && waits.take(5).isEmpty)
         waits.add(5, self.replies[0])

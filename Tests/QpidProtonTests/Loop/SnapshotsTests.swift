@@ -38,7 +38,7 @@ struct SnapshotsTests {
         }
     }
 
-    @Test func aReceiverShowsWhatItsInboxHolds() async throws {
+    @Test func theSnapshotOfAReceiverCountsTheMessagesInItsInbox() async throws {
         try await withSession { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(5))
             try await peer.run { peer in for _ in 0..<3 { peer.send(payload(100), on: peer.links[0]) } }

@@ -24,7 +24,7 @@ struct SocketWriterTests {
         #expect(tls.low == 32_768 && tls.high == 65_536)
     }
 
-    @Test func aSocketWithRoomTakesWritesAtOnce() async throws {
+    @Test func aSocketWithRoomAcceptsWritesAtOnce() async throws {
         try await withPeer { _, peer in
             try await peer.run { peer in
                 let writer = peer.handler.writer
@@ -43,7 +43,7 @@ struct SocketWriterTests {
         }
     }
 
-    @Test func aFullSocketConfirmsWhenItHasTakenAll() async throws {
+    @Test func aFullSocketConfirmsAWriteAfterItsLastByte() async throws {
         try await withPeer { connection, peer in
             try await peer.run { peer in
                 peer.toPeer.allowance = 12

@@ -47,7 +47,7 @@ struct WaitingTests {
         for _ in 0..<3 { #expect(try await last.next() == nil) }
     }
 
-    @Test func waitingTasksAreServedInOrder() async throws {
+    @Test func waitingTasksResumeInOrder() async throws {
         let inbox = WaitingQueue<Int>()
         let waits = (0..<4).map { _ in begin { try await inbox.next() } }
         waits[1].cancel()

@@ -33,7 +33,7 @@ struct ByteCursorTests {
         }
     }
 
-    @Test func readsNothingBeyondTheEnd() {
+    @Test func theCursorReadsNoByteBeyondTheEnd() {
         for (bytes, offset) in [([], 0), ([], 3), ([0x53, 1], 2), ([0x53, 1], 9)] as [([UInt8], Int)] {
             self.withCursor(bytes, offset: offset) { cursor in
                 #expect(cursor.peek() == nil)

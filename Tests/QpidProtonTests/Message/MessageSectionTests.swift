@@ -15,7 +15,7 @@ import Testing
         #expect(hex(buffer) == "010203" + (written ?? form))
     }
 
-    @Test func nothingIsNothing() throws {
+    @Test func anEmptyMessageIsEncodedAsNoBytes() throws {
         try self.roundTrip("", AMQPMessage())
         #expect(AMQPMessage().body == .empty)
     }
@@ -52,7 +52,7 @@ import Testing
         try self.roundTrip(form, message)
     }
 
-    @Test func aBitForASectionThatHoldsSomethingMeansNothing() throws {
+    @Test func theEmptyMarkOfAFilledSectionHasNoEffect() throws {
         var message = AMQPMessage(body: "x")
         message.properties.subject = "s"
         var marked = message

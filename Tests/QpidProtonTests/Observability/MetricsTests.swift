@@ -474,7 +474,7 @@ struct MetricsTests {
 
 /// The send times of messages, in a bounded ring.
 struct SendTimesTests {
-    @Test func timesAreTakenOutInAnyOrder() {
+    @Test func timesAreRemovedInAnyOrder() {
         var times = SendTimes()
         for number in 5..<9 { times.begin(number, at: Int64(number * 10)) }
         times.begin(12, at: 120)

@@ -10,7 +10,7 @@ import Testing
 @Suite(.deadline)
 struct ProtonLogTests {
     /// Proton also logs while it is being freed, so the destination must still exist then.
-    @Test func linesThatProtonLogsWhileItIsFreed() throws {
+    @Test func linesThatProtonLogsWhileItIsFreedAreRecorded() throws {
         let kept = LogKeeper()
         var logger = Logger(label: "test") { _ in kept }
         logger.logLevel = .trace

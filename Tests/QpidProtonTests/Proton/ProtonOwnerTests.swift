@@ -148,7 +148,7 @@ struct ProtonOwnerTests {
     }
 
     /// Proton creates the next delivery in the memory of the last one (P11).
-    @Test func theContextIsTakenOnceAndNeverReachesTheNextDelivery() throws {
+    @Test func theContextIsReturnedOnceAndNeverReachesTheNextDelivery() throws {
         try EnginePair.run { pair in
             let session = try pair.beginSession()
             let link = try session.sender()
@@ -231,7 +231,7 @@ struct ProtonOwnerTests {
     }
 
     #if DEBUG
-        @Test func aDeliveryIsNotSettledBeforeItsContextIsTaken() async {
+        @Test func settlingADeliveryBeforeItsContextIsReturnedTraps() async {
             await #expect(processExitsWith: .failure) {
                 try EnginePair.run { pair in
                     let session = try pair.beginSession()

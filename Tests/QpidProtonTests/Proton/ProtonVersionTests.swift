@@ -13,7 +13,7 @@ struct ProtonVersionTests {
         #expect(ProtonVersion.loaded == expected)
     }
 
-    @Test func eachVersionIsKnownByItsFunctions() {
+    @Test func eachVersionIsRecognisedByItsFunctions() {
         var functions: Set<String> = []
         #expect(ProtonVersion.version(functions.contains) == "unknown")
         functions.insert("pn_transport")

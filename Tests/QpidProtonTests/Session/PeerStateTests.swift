@@ -80,7 +80,7 @@ struct PeerStateTests {
     }
 
     /// Proton's counts stay correct: the window and the credit are still used up and renewed.
-    @Test func echoesDisturbNothing() async throws {
+    @Test func echoesChangeNeitherWindowNorCredit() async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.maxFrameSize = 512
         try await withSession(configuration: configuration, session: .init(incomingCapacity: 8_192)) { session, peer in

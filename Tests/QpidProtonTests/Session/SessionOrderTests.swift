@@ -114,7 +114,7 @@ struct SessionOrderTests {
         }
     }
 
-    @Test func sessionsThatEndWhileTheyAreAccepted() async throws {
+    @Test func sessionsMayEndWhileTheyAreAccepted() async throws {
         try await withAdversary(.server) { connection, adversary in
             let accepting = begin {
                 var accepted = 0

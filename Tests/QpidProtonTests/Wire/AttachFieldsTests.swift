@@ -8,7 +8,7 @@ import Testing
 @Suite struct AttachFieldsTests {
     private func split(_ bytes: [UInt8]) -> [Range<Int>]? { bytes.withUnsafeBytes { AttachFields.split($0) } }
 
-    @Test func eachFieldIsFoundWhereItLies() {
+    @Test func eachFieldIsFoundAtItsPosition() {
         let offered: [UInt8] = [0xA3, 1, 0x61]
         let desired: [UInt8] = [0xE0, 4, 1, 0xA3, 1, 0x62]
         let properties: [UInt8] = [0xC1, 1, 0]

@@ -25,7 +25,7 @@ import Testing
         #expect(EncodedComposite((head + [66, 65] + Array(repeating: 0x40, count: 65))[...]) == nil)
     }
 
-    @Test func fieldsAreReadWhereTheyLie() throws {
+    @Test func fieldsAreReadAtTheirPositions() throws {
         // The composite may lie within other bytes.
         let bytes = [0xFF, 0xFF] + Self.three + [0xEE]
         let composite = try #require(EncodedComposite(bytes[2...]))
@@ -52,7 +52,7 @@ import Testing
         #expect(composite.encoded == [0, 0x53, 0x24, 0xC0, 7, 3, 0x40, 0x40, 0xA0, 2, 7, 8])
     }
 
-    @Test func aNewDescriptorLeavesTheListAsItIs() throws {
+    @Test func aNewDescriptorLeavesTheListUnchanged() throws {
         for list: [UInt8] in [[0x45], [0xC0, 2, 1, 0x43], [0xD0, 0, 0, 0, 5, 0, 0, 0, 1, 0x43]] {
             var composite = try self.composite([0, 0xA3, 1, 0x61] + list)
             #expect(composite.descriptor == .name("a"))

@@ -136,7 +136,7 @@ import Testing
         #expect(self.list(4, fields) { $0.fieldRanges(most: 9) == nil } == true)
     }
 
-    @Test func aMapIsReadIfItIsSmallAndWhole() {
+    @Test func aMapIsReadIfItIsSmallAndComplete() {
         #expect(self.list(1, [0xC1, 4, 2, 0x43, 0x52, 7]) { $0.map()?[.uint(0)] } == .some(.uint(7)))
         #expect(self.list(1, [0xC0, 1, 0]) { $0.map() == nil } == true)
         #expect(self.list(1, [0xC1, 9, 2, 0x43, 0x52, 7]) { $0.map() == nil } == true)

@@ -133,7 +133,7 @@ struct FrameEditorTests {
 
     /// Arbitrary bytes are read within their bounds or not at all.
     @Test(arguments: 0..<200)
-    func readsNothingBeyondAnyBytes(seed: Int) throws {
+    func theEditorReadsArbitraryBytesWithinTheirBounds(seed: Int) throws {
         var generator = ValueGenerator(seed: UInt64(seed))
         let bytes = try EncodedFrame(&generator).bytes
         for count in 0...min(bytes.count, 300) {

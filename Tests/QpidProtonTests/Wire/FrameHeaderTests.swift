@@ -51,7 +51,7 @@ import Testing
         #expect(try self.unreadable(Frame(.begin, [.uint(1), .uint(0), .uint(0)])) == "begin")
     }
 
-    @Test func theAttachIsReadAsFarAsItIsThere() throws {
+    @Test func anAttachWithMissingFieldsIsRead() throws {
         func attach(_ frame: Frame) throws -> FrameHeader.Attach {
             guard case .attach(_, let attach)? = try self.read(frame) else { throw Unexpected(what: "no attach") }
             return attach

@@ -65,7 +65,7 @@ import Testing
         #expect(try ReadFrame(edited).field(4) == .described(code, .list([])))
     }
 
-    @Test func anOutcomeWithinATransactionGetsItsNumber() throws {
+    @Test func theDescriptorOfAnOutcomeInATransactionBecomesNumeric() throws {
         let state: AMQPValue = .described(
             0x34,
             .list([.binary(ByteBuffer(bytes: [1])), self.named("amqp:released:list")])

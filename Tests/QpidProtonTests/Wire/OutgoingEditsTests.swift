@@ -68,7 +68,7 @@ import Testing
         #expect(read.fields == [.uint(1), .uint(0xABCD), .uint(3), .uint(4)])
     }
 
-    @Test func aWindowWithoutRoomForItMakesAnotherFrame() throws {
+    @Test func aFrameWithoutRoomForTheWindowIsReplaced() throws {
         let small: [UInt8] = [0, 0, 0, 18, 2, 0, 0, 0, 0, 0x53, 0x13, 0xC0, 5, 4, 0x43, 0x43, 0x43, 0x43]
         let (edited, output) = self.window(small, in: small, at: 0)
         #expect(output == small)

@@ -27,7 +27,7 @@ import Testing
         #expect(!self.accepts([0x10]) && !self.accepts([0x3F, 0]))
     }
 
-    @Test func aListEndsWhereItsSizeSays() {
+    @Test func aListEndsAtItsSize() {
         #expect(self.accepts([0xC0, 2, 1, 0x43]) && self.accepts([0xC0, 1, 0]))
         #expect(!self.accepts([0xC0, 3, 1, 0x43, 0x40]))
         #expect(!self.accepts([0xC0, 2, 2, 0x43, 0x40], count: 1))
@@ -54,7 +54,7 @@ import Testing
     }
 
     /// An array of nulls has no bytes for its elements, but Proton allocates 72 bytes for each.
-    @Test func theElementsOfAnArrayCountThoughTheyHaveNoBytes() {
+    @Test func arrayElementsWithoutBytesCount() {
         func array(_ count: Int) -> [UInt8] {
             [0xF0] + EncodedComposite.bigEndian(5) + EncodedComposite.bigEndian(UInt32(count)) + [0x40]
         }
