@@ -381,11 +381,19 @@ extension Outbox {
         var admitted: [Waiter] = []
         for (bytes, node) in releases {
             let wasWaiting = state.gate.hasWaiters(node)
+            let left = (state.gate.ledger(node)?.used ?? 0) - bytes
             let passed = state.gate.release(bytes, at: node)
             if !passed.isEmpty { admitted += passed }
             guard let now, state.gate.hasTuners, let link = state.links[node] else { continue }
             let credit = link.credit.load(ordering: .relaxed)
-            admitted += state.gate.tune(node, released: bytes, wasWaiting: wasWaiting, credit: credit, at: now)
+            admitted += state.gate.tune(
+                node,
+                released: bytes,
+                left: left,
+                wasWaiting: wasWaiting,
+                credit: credit,
+                at: now
+            )
         }
         return self.pass(admitted, &state)
     }

@@ -66,17 +66,19 @@ struct SendGate<Waiter> {
     /// Tunes the limit of a link after a release of its bytes. Returns the items that pass now.
     ///
     /// - Parameters:
+    ///   - left: The remaining bytes of the link.
     ///   - wasWaiting: Whether tasks waited for room at the link until then.
     ///   - credit: The peer's remaining credit, in messages.
     mutating func tune(
         _ link: Node,
         released bytes: Int,
+        left: Int,
         wasWaiting: Bool,
         credit: Int,
         at now: Int64
     ) -> [Waiter] {
         guard var tuner = self.tuners[link] else { return [] }
-        let isChanged = tuner.release(bytes, wasWaiting: wasWaiting, credit: credit, at: now)
+        let isChanged = tuner.release(bytes, left: left, wasWaiting: wasWaiting, credit: credit, at: now)
         self.tuners[link] = tuner
         guard isChanged else { return [] }
         self.levels[link]?.ledger.setMarks(high: tuner.limit, low: tuner.low)

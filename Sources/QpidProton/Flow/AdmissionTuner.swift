@@ -3,12 +3,13 @@
 /// The tuned limit of a sender's queued bytes, at which a message waits about 2 ms before it is sent.
 ///
 /// A full queue adds its length to the time of every message, and is no faster than a short queue. The limit starts at
-/// the ceiling. While tasks always wait for room, it falls towards the bytes that the link sends in the target time. It
-/// rises while no task waits. It never falls below the bytes that the peer's current credit allows.
+/// the ceiling. While tasks reach the limit in every period, it falls towards the bytes that the link sends in the
+/// target time. It rises in a period in which no task waits. It never falls below the bytes that the peer's current
+/// credit allows.
 struct AdmissionTuner {
     /// The target for the wait of a message in the queue, in nanoseconds.
     static let target: Int64 = 2_000_000
-    /// The time for which the tuner observes the link before the limit changes, in nanoseconds.
+    /// The shortest time for which the tuner observes the link before the limit changes, in nanoseconds.
     static let period: Int64 = 4_000_000
     /// The number of periods with waiting tasks before the limit falls.
     static let patience = 4
@@ -19,9 +20,13 @@ struct AdmissionTuner {
     private(set) var limit: Int
     private var periodStart: Int64?
     private var sent = 0
-    /// Whether tasks have waited for room throughout the period.
-    private var isBacklogged = true
+    /// Whether a task has waited for room in the period.
+    private var hasWaited = false
+    /// Whether the link had no bytes left at its last release.
+    private var isIdle = false
     private var backloggedPeriods = 0
+    /// The bytes that the link sends in the target time, from the fastest of the last periods.
+    private var pace = 0.0
     /// The average size of a message, in bytes.
     private var size = 0
 
@@ -41,40 +46,46 @@ struct AdmissionTuner {
     /// Counts written bytes of the link. Returns whether the limit has changed.
     ///
     /// - Parameters:
+    ///   - left: The bytes of the link that remain.
     ///   - wasWaiting: Whether tasks waited for room at the link until then.
     ///   - credit: The peer's current credit, in messages.
     ///   - now: The time of the loop's clock, in nanoseconds.
-    mutating func release(_ bytes: Int, wasWaiting: Bool, credit: Int, at now: Int64) -> Bool {
+    mutating func release(_ bytes: Int, left: Int, wasWaiting: Bool, credit: Int, at now: Int64) -> Bool {
         let before = self.limit
-        self.sent += bytes
-        if !wasWaiting { self.isBacklogged = false }
-        if let start = self.periodStart {
-            if now - start >= Self.period { self.end(after: now - start, credit: credit, at: now) }
+        // Idle time is not the link's pace.
+        if let start = self.periodStart, !self.isIdle {
+            self.sent += bytes
+            if wasWaiting { self.hasWaited = true }
+            // A waiting task is resumed only after a part of the queue is sent, so a period includes a whole queue.
+            if now - start >= Self.period, self.sent >= self.limit {
+                self.end(after: now - start, credit: credit, at: now)
+            }
         } else {
             self.begin(at: now)
         }
+        self.isIdle = left == 0 && !wasWaiting
         return self.limit != before
     }
 
     private mutating func begin(at now: Int64) {
         self.periodStart = now
         self.sent = 0
-        self.isBacklogged = true
+        self.hasWaited = false
     }
 
     private mutating func end(after time: Int64, credit: Int, at now: Int64) {
         defer { self.begin(at: now) }
-        guard self.isBacklogged else {
+        self.pace = max(Double(self.sent) * Double(Self.target) / Double(time), self.pace * 7 / 8)
+        guard self.hasWaited else {
             self.backloggedPeriods = 0
             self.limit = min(self.ceiling, self.limit + max(1, self.limit / 4))
             return
         }
         self.backloggedPeriods += 1
         guard self.backloggedPeriods >= Self.patience else { return }
-        let wanted = Double(self.sent) * Double(Self.target) / Double(time)
         let taken = self.size.multipliedReportingOverflow(by: max(0, credit))
         let floor = max(Self.least, taken.overflow ? .max : taken.partialValue)
-        let aim = min(self.ceiling, max(floor, Int(min(wanted, Double(self.ceiling)))))
+        let aim = min(self.ceiling, max(floor, Int(min(self.pace, Double(self.ceiling)))))
         // The limit moves half of the way down, so that one slow period costs little, and all of the way up.
         self.limit = aim < self.limit ? aim + (self.limit - aim) / 2 : aim
         if self.limit - aim < aim / 16 { self.limit = aim }

@@ -8,18 +8,19 @@ import Testing
 struct AdmissionTunerTests {
     private static let millisecond: Int64 = 1_000_000
 
-    /// Releases bytes at a constant rate, in steps of a millisecond.
+    /// Releases bytes at a rate for a time, in steps of a millisecond. `left` remain after each.
     private func run(
         _ tuner: inout AdmissionTuner,
         milliseconds: Int,
         bytesEach: Int,
+        left: Int = 1,
         wasWaiting: Bool = true,
         credit: Int = 0,
         from start: inout Int64
     ) {
         for _ in 0..<milliseconds {
             start += Self.millisecond
-            _ = tuner.release(bytesEach, wasWaiting: wasWaiting, credit: credit, at: start)
+            _ = tuner.release(bytesEach, left: left, wasWaiting: wasWaiting, credit: credit, at: start)
         }
     }
 
@@ -27,12 +28,12 @@ struct AdmissionTunerTests {
         var tuner = AdmissionTuner(ceiling: 1 << 20)
         var now: Int64 = 0
         tuner.admit(100)
-        self.run(&tuner, milliseconds: 12, bytesEach: 60_000, from: &now)
-        #expect(tuner.limit == 1 << 20, "it waits for some periods first")
-        self.run(&tuner, milliseconds: 100, bytesEach: 60_000, from: &now)
+        self.run(&tuner, milliseconds: 60, bytesEach: 60_000, from: &now)
+        #expect(tuner.limit == 1 << 20, "it observes some queues first")
+        self.run(&tuner, milliseconds: 200, bytesEach: 60_000, from: &now)
         #expect((110_000...130_000).contains(tuner.limit))
         #expect(tuner.low == tuner.limit - tuner.limit / 8)
-        // A slower link lowers the limit, and a faster one raises it, without delay.
+        // A slower link needs less, a faster one more, at once.
         self.run(&tuner, milliseconds: 100, bytesEach: 30_000, from: &now)
         #expect((55_000...65_000).contains(tuner.limit))
         self.run(&tuner, milliseconds: 8, bytesEach: 300_000, from: &now)
@@ -42,20 +43,62 @@ struct AdmissionTunerTests {
     @Test func theLimitRisesWhileNoTaskWaits() {
         var tuner = AdmissionTuner(ceiling: 1 << 20)
         var now: Int64 = 0
-        self.run(&tuner, milliseconds: 200, bytesEach: 10_000, from: &now)
+        self.run(&tuner, milliseconds: 2_000, bytesEach: 10_000, from: &now)
         #expect(tuner.limit == AdmissionTuner.least)
-        self.run(&tuner, milliseconds: 100, bytesEach: 10_000, wasWaiting: false, from: &now)
+        self.run(&tuner, milliseconds: 700, bytesEach: 10_000, wasWaiting: false, from: &now)
         #expect(tuner.limit == 1 << 20)
     }
 
-    @Test func theLimitCoversTheBytesThatTheCreditAllows() {
+    /// A link that is idle between its bursts is as fast as in them.
+    @Test func idleTimeDoesNotLowerTheLimit() {
+        var tuner = AdmissionTuner(ceiling: 1 << 20)
+        var now: Int64 = 0
+        for _ in 0..<40 {
+            self.run(&tuner, milliseconds: 40, bytesEach: 60_000, from: &now)
+            self.run(&tuner, milliseconds: 1, bytesEach: 60_000, left: 0, wasWaiting: false, from: &now)
+            now += 500 * Self.millisecond
+        }
+        #expect((110_000...150_000).contains(tuner.limit))
+    }
+
+    @Test func theLimitStaysAboveWhatTheCreditTakes() {
         var tuner = AdmissionTuner(ceiling: 1 << 20)
         var now: Int64 = 0
         for _ in 0..<100 { tuner.admit(1_000) }
-        self.run(&tuner, milliseconds: 200, bytesEach: 10_000, credit: 500, from: &now)
+        self.run(&tuner, milliseconds: 2_000, bytesEach: 10_000, credit: 500, from: &now)
         #expect(tuner.limit == 500_000)
-        self.run(&tuner, milliseconds: 200, bytesEach: 10_000, credit: .max, from: &now)
+        self.run(&tuner, milliseconds: 2_000, bytesEach: 10_000, credit: .max, from: &now)
         #expect(tuner.limit == 1 << 20)
+    }
+
+    /// A task that outruns the link fills the queue and waits until an eighth of it is sent: most releases find no
+    /// waiting task.
+    @Test(arguments: [1, 2, 4, 8]) func aTaskThatIsFasterThanTheLinkLowersTheLimit(times: Int) {
+        var gate = SendGate<Int>()
+        let link = gate.addLevel(ByteLedger(high: 1 << 20, low: 1 << 19), parent: nil, isAutomatic: true)
+        var (now, id, isWaiting) = (Int64(0), UInt64(0), false)
+        for _ in 0..<20_000 {
+            // 100 us: the link sends 6,000 bytes, and the task offers more.
+            now += Self.millisecond / 10
+            for _ in 0..<60 * times where !isWaiting {
+                if case .admitted = gate.admit(100, at: link, isWaiting: true) { continue }
+                id += 1
+                gate.wait(0, id: id, bytes: 100, at: link)
+                isWaiting = true
+            }
+            let wasWaiting = gate.hasWaiters(link)
+            let bytes = min(6_000, gate.ledger(link)?.used ?? 0)
+            let left = (gate.ledger(link)?.used ?? 0) - bytes
+            var passed = gate.release(bytes, at: link)
+            passed += gate.tune(link, released: bytes, left: left, wasWaiting: wasWaiting, credit: 1_000, at: now)
+            if !passed.isEmpty { isWaiting = false }
+        }
+        let limit = gate.tunedLimit(link) ?? 0
+        if times == 1 {
+            #expect(limit == 1 << 20, "the link keeps up")
+        } else {
+            #expect((100_000...150_000).contains(limit), "\(limit)")
+        }
     }
 
     /// In every case the limit is between 32 KiB, or a lower ceiling, and the ceiling.
@@ -71,6 +114,7 @@ struct AdmissionTunerTests {
                 if Bool.random(using: &random) { tuner.admit(Int.random(in: 1...1_000_000, using: &random)) }
                 _ = tuner.release(
                     Int.random(in: 0...10_000_000, using: &random),
+                    left: Int.random(in: 0...3, using: &random),
                     wasWaiting: Int.random(in: 0..<10, using: &random) > 0,
                     credit: Int.random(in: -5...5_000, using: &random),
                     at: now
