@@ -89,16 +89,14 @@ let programs: [Target] = [
             .product(name: "NIOPosix", package: "swift-nio"),
         ]
     ),
-    // Its folder Faults holds links to files of IntegrationTests.
     .executableTarget(
         name: "chaos",
         dependencies: [
             "QpidProton",
             "QpidProtonRabbitMQ",
+            "TestSupport",
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
             .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
-            .product(name: "NIOCore", package: "swift-nio"),
-            .product(name: "NIOPosix", package: "swift-nio"),
         ],
         path: "Tests/Chaos",
         swiftSettings: swiftSettings
@@ -108,6 +106,7 @@ let programs: [Target] = [
         dependencies: [
             "QpidProton",
             "QpidProtonRabbitMQ",
+            "TestSupport",
             .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
             .product(name: "NIOCore", package: "swift-nio"),
             .product(name: "NIOPosix", package: "swift-nio"),
@@ -123,7 +122,12 @@ let programs: [Target] = [
         exclude: ["Peers"],
         swiftSettings: swiftSettings
     ),
-    .testTarget(name: "DocumentationTests", exclude: ["Dependent"], swiftSettings: swiftSettings),
+    .testTarget(
+        name: "DocumentationTests",
+        dependencies: ["TestSupport"],
+        exclude: ["Dependent"],
+        swiftSettings: swiftSettings
+    ),
 ]
 
 /// Whether only the library and its unit tests are built, which takes half the time: `./dev/test --unit`.
@@ -181,10 +185,23 @@ let package = Package(
             swiftSettings: swiftSettings
         ),
         .target(name: "QpidProtonRabbitMQ", dependencies: ["QpidProton"], swiftSettings: swiftSettings),
+        // What the test targets and chaos share. It belongs to no product.
+        .target(
+            name: "TestSupport",
+            dependencies: [
+                "QpidProton",
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            path: "Tests/Support",
+            swiftSettings: swiftSettings
+        ),
         .testTarget(
             name: "QpidProtonTests",
             dependencies: [
                 "QpidProton",
+                "TestSupport",
                 "CProton",
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
@@ -196,7 +213,7 @@ let package = Package(
         ),
         .testTarget(
             name: "QpidProtonRabbitMQTests",
-            dependencies: ["QpidProton", "QpidProtonRabbitMQ"],
+            dependencies: ["QpidProton", "QpidProtonRabbitMQ", "TestSupport"],
             swiftSettings: swiftSettings
         ),
     ] + (isUnit ? [] : programs),

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Foundation
+import TestSupport
 
 /// Breaks the connections to a broker at random times.
 struct Proxy: AsyncParsableCommand {
@@ -43,7 +44,7 @@ struct Proxy: AsyncParsableCommand {
     private func faults(of proxy: FaultProxy) -> Task<Void, Never> {
         let kinds = self.fault.isEmpty ? Fault.allCases : self.fault
         return Task {
-            var random = SeededRandom(seed: self.seed)
+            var random = SeededGenerator(seed: self.seed)
             while true {
                 let pause = Double.random(in: self.least...self.most, using: &random)
                 do { try await Task.sleep(for: .seconds(pause)) } catch { return }

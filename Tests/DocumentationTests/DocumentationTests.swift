@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import TestSupport
 import Testing
 
 /// The code in the README and the articles is compiled, because it is a copy of the files in Snippets/.

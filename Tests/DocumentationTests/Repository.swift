@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import TestSupport
 
-/// The files of this repository that form the documentation.
-enum Repository {
-    static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent()
-
+/// The files that the documentation consists of.
+extension Repository {
     static let libraries = ["QpidProton", "QpidProtonRabbitMQ"]
     static let manifest = "Tests/DocumentationTests/Dependent/Package.swift"
 
@@ -26,10 +24,6 @@ enum Repository {
 
     static func snippets() throws -> [Snippet] {
         try Self.files(in: "Snippets", withExtension: "swift").map { try Snippet(Self.text(of: $0), path: $0) }
-    }
-
-    static func text(of path: String) throws -> String {
-        try String(contentsOf: Self.root.appending(path: path), encoding: .utf8)
     }
 
     /// Returns the files of a folder and its subfolders, as paths from the root.

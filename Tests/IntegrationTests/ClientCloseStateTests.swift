@@ -2,6 +2,7 @@
 
 import QpidProton
 import Synchronization
+import TestSupport
 import Testing
 
 /// The close of a client in each of its states.

@@ -2,6 +2,7 @@
 
 import QpidProton
 import Synchronization
+import TestSupport
 import Testing
 
 /// The hook that prepares each connection of a client.
@@ -9,22 +10,6 @@ import Testing
 struct ClientConnectHookTests {
     private struct Refusal: Error, CustomStringConvertible {
         let description = "not now"
-    }
-
-    /// The failures of a client's hook, as events.
-    private final class Failures: Sendable {
-        private let list = Mutex<[(generation: Int, error: AMQPError)]>([])
-        var all: [(generation: Int, error: AMQPError)] { self.list.withLock { $0 } }
-
-        init(of client: AMQPClient) {
-            let events = client.events
-            Task {
-                for await event in events {
-                    guard case .onConnectFailed(let generation, _, let error) = event else { continue }
-                    self.list.withLock { $0.append((generation, error)) }
-                }
-            }
-        }
     }
 
     @Test func theHookRunsBeforeAnyLinkOfEachGeneration() async throws {
@@ -57,7 +42,7 @@ struct ClientConnectHookTests {
                 #expect(generation == (call == 1 ? 1 : 2))
             }
         } _: { client, peer, proxy in
-            let failures = Failures(of: client)
+            let failures = HookFailures(of: client)
             let sender = try await client.sender(to: "q")
             proxy.end(.cut, .toServer)
             try await sender.send(AMQPMessage(body: "m"))
@@ -96,7 +81,7 @@ struct ClientConnectHookTests {
                 }
             }
         } _: { client, _, _ in
-            let failures = Failures(of: client)
+            let failures = HookFailures(of: client)
             try await within("the connection") { try await client.connect() }
             try await waitUntil("the event") { failures.all.count == 1 }
             let error = failures.all[0].error

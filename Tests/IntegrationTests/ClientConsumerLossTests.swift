@@ -2,6 +2,7 @@
 
 import QpidProton
 import Synchronization
+import TestSupport
 import Testing
 
 /// Consumers that lose their links while they handle messages.

@@ -2,6 +2,7 @@
 
 import QpidProton
 import Synchronization
+import TestSupport
 import Testing
 
 /// The ends of a consumer, orderly and otherwise.

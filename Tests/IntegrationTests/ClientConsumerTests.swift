@@ -2,6 +2,7 @@
 
 import QpidProton
 import Synchronization
+import TestSupport
 import Testing
 
 /// Consumers of a client over sockets: the results of their handlers, and the resulting outcomes at the peer.

@@ -3,6 +3,7 @@
 import Logging
 import QpidProton
 import Synchronization
+import TestSupport
 import Testing
 
 /// The life of a client: it connects, reconnects, exposes its state, and ends.

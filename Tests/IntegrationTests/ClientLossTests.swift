@@ -3,6 +3,7 @@
 import Foundation
 import QpidProton
 import Synchronization
+import TestSupport
 import Testing
 
 /// Many consecutive losses, checked with the ids of all messages.
@@ -37,7 +38,7 @@ struct ClientLossTests {
                 senders.append(try await client.sender(configuration))
             }
             let breaking = Task {
-                var random = SplitMix(seed: run.seed)
+                var random = SeededGenerator(seed: run.seed)
                 var losses = 0
                 while !Task.isCancelled {
                     try? await Task.sleep(for: .milliseconds(Int.random(in: 20...run.longest, using: &random)))
@@ -127,20 +128,5 @@ struct ClientLossTests {
         #expect(lost == 0, "\(run): \(lost) accepted messages never arrived")
         #expect(unflagged == 0, "\(run): \(unflagged) messages arrived twice and are not flagged")
         return doubles
-    }
-}
-
-/// The SplitMix64 generator, which returns the same values for the same seed.
-private struct SplitMix: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { self.state = seed }
-
-    mutating func next() -> UInt64 {
-        self.state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = self.state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ (mixed >> 31)
     }
 }

@@ -2,6 +2,7 @@
 
 import MetricsTestKit
 import QpidProton
+import TestSupport
 import Testing
 
 /// The metrics that a client and its consumers report to swift-metrics.

@@ -2,6 +2,7 @@
 
 import NIOCore
 import QpidProton
+import TestSupport
 import Testing
 
 /// Senders of a client while their connections, sessions and links are lost.

@@ -2,6 +2,7 @@
 
 import Foundation
 import QpidProton
+import TestSupport
 import Testing
 
 /// Peers that fall silent, in one direction or both.

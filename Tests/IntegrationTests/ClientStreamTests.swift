@@ -2,6 +2,7 @@
 
 import QpidProton
 import Synchronization
+import TestSupport
 import Testing
 
 /// Receivers of a client whose source is a stream, or a dynamic node.

@@ -2,6 +2,7 @@
 
 import Foundation
 import QpidProton
+import TestSupport
 import Testing
 
 /// The guarantees of the broker.

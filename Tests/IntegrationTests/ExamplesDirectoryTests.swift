@@ -4,6 +4,7 @@ import Foundation
 import NIOCore
 import QpidProton
 import Synchronization
+import TestSupport
 import Testing
 
 /// Directory trees with files that cannot be sent, large files, and receivers that cannot write.
@@ -367,10 +368,10 @@ struct ExamplesDirectoryTests {
                     stream.yield(ByteBuffer(repeating: 7, count: 60_000))
                     Task {
                         try await self.waitForPart(copy)
-                        stream.finish(throwing: DeadlinePassed(what: "the rest"))
+                        stream.finish(throwing: DeadlineMissed(what: "the rest", limit: .zero))
                     }
                 }
-                await #expect(throws: DeadlinePassed.self) { try await sender.stream(Self.half, body: body) }
+                await #expect(throws: DeadlineMissed.self) { try await sender.stream(Self.half, body: body) }
                 try await sender.close().check()
             }
             try await self.expectIncomplete(receiver, copy)

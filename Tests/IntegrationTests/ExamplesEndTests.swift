@@ -3,6 +3,7 @@
 import Foundation
 import QpidProton
 import Synchronization
+import TestSupport
 import Testing
 
 /// The ends of the programs: exit codes, counts that are correct at every end, and one line for a person.

@@ -3,6 +3,7 @@
 import Foundation
 import QpidProton
 import Synchronization
+import TestSupport
 import Testing
 
 /// The files that a user names: the destinations of the receiver, and the files that are read line by line.

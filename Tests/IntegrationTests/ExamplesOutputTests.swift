@@ -3,6 +3,7 @@
 import Foundation
 import QpidProton
 import Synchronization
+import TestSupport
 import Testing
 
 /// The executables when a standard descriptor is closed, full, or has no reader.

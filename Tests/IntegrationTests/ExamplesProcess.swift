@@ -2,6 +2,7 @@
 
 import Foundation
 import Synchronization
+import TestSupport
 import Testing
 
 /// One of the executables of Examples/, built beside the tests, as a process of its own.
@@ -208,26 +209,20 @@ struct Terminal {
     }
 }
 
-/// Waits until a condition holds, looking again and again; throws when it does not in time.
+/// Waits until a condition holds, looking again and again; records a failure and throws when it does not in time.
 func lookUntil<Value>(
     _ what: String,
     _ seconds: Double = 30,
     sourceLocation: SourceLocation = #_sourceLocation,
     _ condition: () throws -> Value?
 ) async throws -> Value {
-    let clock = ContinuousClock()
-    let deadline = clock.now + .seconds(seconds)
-    while true {
-        if let value = try condition() { return value }
-        guard clock.now < deadline else {
-            Issue.record("not within \(seconds) s: \(what)", sourceLocation: sourceLocation)
-            throw DeadlinePassed(what: what)
-        }
-        try await Task.sleep(for: .milliseconds(5))
+    do {
+        return try await waitFor(what, within: .seconds(seconds)) { try condition() }
+    } catch let error as DeadlineMissed {
+        Issue.record(error, sourceLocation: sourceLocation)
+        throw error
     }
 }
-
-struct DeadlinePassed: Error { let what: String }
 
 /// A broker for one test, on a port of its own.
 func withBroker(
@@ -243,12 +238,4 @@ func withBroker(
     }
     broker.signal(SIGTERM)
     try await broker.succeed()
-}
-
-/// A folder for one test.
-func withFolder(_ body: (URL) async throws -> Void) async throws {
-    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("qpid-proton-\(UUID().uuidString)")
-    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(at: folder) }
-    try await body(folder)
 }

@@ -2,6 +2,7 @@
 
 import Foundation
 import QpidProton
+import TestSupport
 import Testing
 
 /// `sender` and `receiver` with `--reconnect`, against brokers that end and restart.

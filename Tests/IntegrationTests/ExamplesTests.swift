@@ -2,6 +2,7 @@
 
 import Foundation
 import QpidProton
+import TestSupport
 import Testing
 
 /// The sender and the receiver, as a user runs them.

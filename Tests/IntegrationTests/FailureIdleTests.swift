@@ -3,6 +3,7 @@
 import NIOCore
 import NIOPosix
 import QpidProton
+import TestSupport
 import Testing
 
 /// Idle timeouts and heartbeats.

@@ -3,6 +3,7 @@
 import Logging
 import QpidProton
 import Synchronization
+import TestSupport
 import Testing
 
 /// Logins that must fail, and passwords that must stay secret.

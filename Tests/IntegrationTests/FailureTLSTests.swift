@@ -4,6 +4,7 @@ import NIOCore
 import NIOPosix
 import NIOSSL
 import QpidProton
+import TestSupport
 import Testing
 
 /// TLS handshakes that fail with a reason, and handshakes that succeed.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import QpidProton
+import TestSupport
 import Testing
 
 /// Unreachable servers and silent peers. Each case has its error, within its deadline.

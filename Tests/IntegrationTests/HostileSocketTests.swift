@@ -3,6 +3,7 @@
 import NIOCore
 import NIOPosix
 import QpidProton
+import TestSupport
 import Testing
 
 /// Peers over sockets that are silent, slow or break TLS. The listener closes their connections in time, and accepts

@@ -2,6 +2,7 @@
 
 import NIOCore
 import QpidProton
+import TestSupport
 import Testing
 
 /// Messages that their sender aborts partway, with Proton's own programs on the other side.

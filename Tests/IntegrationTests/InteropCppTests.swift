@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import QpidProton
+import TestSupport
 import Testing
 
 /// A program on Debian's Proton C++ library: every AMQP type and every message section that `pn_message` carries.

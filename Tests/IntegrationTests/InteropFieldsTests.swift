@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import QpidProton
+import TestSupport
 import Testing
 
 /// Fields that Proton 0.37 does not write itself, as Proton reads them. Its trace shows each frame that it decodes.

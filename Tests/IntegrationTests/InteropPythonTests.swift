@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import QpidProton
+import TestSupport
 import Testing
 
 /// Debian's python3-qpid-proton, which supports every section: every AMQP type and every message section, in both

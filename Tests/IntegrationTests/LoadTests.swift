@@ -2,6 +2,7 @@
 
 import NIOCore
 import QpidProton
+import TestSupport
 import Testing
 
 /// High load: many messages, bytes, connections, sessions and links.

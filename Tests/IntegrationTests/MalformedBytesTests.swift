@@ -2,6 +2,7 @@
 
 import Foundation
 import QpidProton
+import TestSupport
 import Testing
 
 /// Random, truncated and bit-flipped bytes over TCP. They lead to an error or a close, never to a crash or a hang, and
@@ -160,22 +161,9 @@ struct MalformedBytesTests {
 
 /// Generates bytes that no peer should send.
 enum Damage {
-    /// The generator of one case: SplitMix64.
-    private struct Generator: RandomNumberGenerator {
-        var state: UInt64
-
-        mutating func next() -> UInt64 {
-            self.state &+= 0x9e37_79b9_7f4a_7c15
-            var word = self.state
-            word = (word ^ (word >> 30)) &* 0xbf58_476d_1ce4_e5b9
-            word = (word ^ (word >> 27)) &* 0x94d0_49bb_1331_11eb
-            return word ^ (word >> 31)
-        }
-    }
-
     /// Damages a stream of headers and frames in one of seven ways, which depends on the seed.
     static func apply(to stream: [[UInt8]], seed: UInt64) -> [UInt8] {
-        var generator = Generator(state: seed)
+        var generator = SeededGenerator(seed: seed)
         func random(_ count: Int) -> [UInt8] {
             (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import QpidProton
+import TestSupport
 import Testing
 
 /// Inspecting a connection from outside does not touch the state that its event loop changes.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import TestSupport
+
 #if ServiceLifecycle
     import Logging
     import QpidProton

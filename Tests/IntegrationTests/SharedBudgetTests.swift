@@ -3,6 +3,7 @@
 import NIOCore
 import QpidProton
 import Synchronization
+import TestSupport
 import Testing
 
 /// Many connections that read at the same time stay within their shared budget.

@@ -3,6 +3,7 @@
 import NIOCore
 import NIOPosix
 import QpidProton
+import TestSupport
 import Testing
 
 /// Tasks on the event loop of their connection. They send and receive there, and the connection makes progress between

@@ -168,15 +168,3 @@ final class FakeManagement: Sendable {
         ]
     }
 }
-
-/// Runs `body`, which must throw an `AMQPError`, and returns that error.
-func failure(_ what: String, _ body: () async throws -> Void) async throws -> AMQPError {
-    do {
-        try await body()
-    } catch let error as AMQPError {
-        return error
-    }
-    throw NoFailure(what: what)
-}
-
-struct NoFailure: Error { let what: String }

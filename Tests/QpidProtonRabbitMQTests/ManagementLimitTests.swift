@@ -2,6 +2,7 @@
 
 import QpidProton
 import QpidProtonRabbitMQ
+import TestSupport
 import Testing
 
 /// The timeout of the management limits each whole call.
@@ -16,7 +17,7 @@ struct ManagementLimitTests {
         } _: { fake, connection in
             let management = try await RabbitMQManagement.open(on: connection, timeout: .seconds(15))
             let start = ContinuousClock.now
-            let error = try await failure("the unbinding") {
+            let error = try await failure(of: "the unbinding") {
                 try await management.unbind(RabbitMQBinding(exchange: "e", to: .queue("q"), arguments: ["x": 1]))
             }
             #expect(error.condition == .timeout && error.detail.contains("DELETE"), "\(error)")
@@ -37,7 +38,7 @@ struct ManagementLimitTests {
         let url = "amqp://127.0.0.1:\(listener.port)"
         let connection = try await AMQPConnection.connect(to: url, configuration: connecting)
         let start = ContinuousClock.now
-        let error = try await failure("the opening") {
+        let error = try await failure(of: "the opening") {
             _ = try await RabbitMQManagement.open(on: connection, timeout: .seconds(60))
         }
         #expect(error.condition == .timeout)

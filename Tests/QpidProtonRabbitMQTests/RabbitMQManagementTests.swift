@@ -2,6 +2,7 @@
 
 import QpidProton
 import QpidProtonRabbitMQ
+import TestSupport
 import Testing
 
 /// The management against a node of this library.
@@ -64,7 +65,9 @@ struct RabbitMQManagementTests {
             .answer(status: "409", body: .string(words))
         } _: { _, connection in
             try await RabbitMQManagement.withManagement(on: connection) { management in
-                let error = try await failure("the declaration") { try await management.declare(RabbitMQQueue("q")) }
+                let error = try await failure(of: "the declaration") {
+                    try await management.declare(RabbitMQQueue("q"))
+                }
                 #expect(error.condition == .preconditionFailed && error.detail == words && error.origin == .peer)
                 #expect(error.info[symbol: "status"] == 409)
             }
@@ -100,7 +103,7 @@ struct RabbitMQManagementTests {
             fake,
             connection in
             let management = try await RabbitMQManagement.open(on: connection, timeout: .milliseconds(200))
-            let error = try await failure("the request") { _ = try await management.queue("q") }
+            let error = try await failure(of: "the request") { _ = try await management.queue("q") }
             #expect(error.condition == .timeout && error.detail.contains("GET /queues/q"))
             // The timeout does not affect other requests.
             try await management.deleteExchange("e")
@@ -116,10 +119,10 @@ struct RabbitMQManagementTests {
             fake,
             connection in
             try await RabbitMQManagement.withManagement(on: connection) { management in
-                let asking = Task { try await failure("the request") { _ = try await management.queue("q") } }
+                let asking = Task { _ = try await management.queue("q") }
                 while fake.received.isEmpty { try await Task.sleep(for: .milliseconds(1)) }
                 asking.cancel()
-                #expect(try await asking.value.condition == .cancelled)
+                #expect(try await failure(of: "the request") { try await asking.value }.condition == .cancelled)
                 try await management.deleteExchange("e")
             }
         }
@@ -135,7 +138,7 @@ struct RabbitMQManagementTests {
         } _: { _, connection in
             try await RabbitMQManagement.withManagement(on: connection) { management in
                 for name in ["data", "null", "poor"] {
-                    let error = try await failure(name) { _ = try await management.queue(name) }
+                    let error = try await failure(of: name) { _ = try await management.queue(name) }
                     #expect(error.condition == .decodeError && error.origin == .local, "\(name): \(error)")
                 }
             }
@@ -154,7 +157,9 @@ struct RabbitMQManagementTests {
             let management = try await RabbitMQManagement.open(on: connection)
             // The pending request and a later one both fail.
             for _ in 0..<2 {
-                let error = try await failure("the declaration") { try await management.declare(RabbitMQQueue("q")) }
+                let error = try await failure(of: "the declaration") {
+                    try await management.declare(RabbitMQQueue("q"))
+                }
                 #expect(error.condition == .unauthorizedAccess && error.detail.contains(reason.detail), "\(error)")
             }
             #expect(connection.error == nil)
@@ -166,11 +171,11 @@ struct RabbitMQManagementTests {
             .ignore
         } _: { fake, connection in
             let management = try await RabbitMQManagement.open(on: connection)
-            let asking = Task { try await failure("the request") { _ = try await management.queue("q") } }
+            let asking = Task { try await failure(of: "the request") { _ = try await management.queue("q") } }
             while fake.received.isEmpty { try await Task.sleep(for: .milliseconds(1)) }
             try await management.close().check()
             #expect(try await asking.value.condition == .closed)
-            let error = try await failure("a request") { _ = try await management.queue("q") }
+            let error = try await failure(of: "a request") { _ = try await management.queue("q") }
             #expect(error.condition == .closed)
             try await management.close().check()
         }
@@ -181,7 +186,7 @@ struct RabbitMQManagementTests {
             .ignore
         } _: { fake, connection in
             let management = try await RabbitMQManagement.open(on: connection)
-            let asking = Task { try await failure("the request") { _ = try await management.queue("q") } }
+            let asking = Task { try await failure(of: "the request") { _ = try await management.queue("q") } }
             while fake.received.isEmpty { try await Task.sleep(for: .milliseconds(1)) }
             try await connection.close().check()
             let error = try await asking.value
@@ -206,7 +211,7 @@ struct RabbitMQManagementTests {
         try await FakeManagement.with(capabilities: []) { _ in
             .ignore
         } _: { _, connection in
-            let error = try await failure("the opening") { _ = try await RabbitMQManagement.open(on: connection) }
+            let error = try await failure(of: "the opening") { _ = try await RabbitMQManagement.open(on: connection) }
             #expect(error.condition == .notImplemented && error.detail.contains("RabbitMQ"))
         }
     }

@@ -3,6 +3,7 @@
 import QpidProton
 import QpidProtonRabbitMQ
 import Synchronization
+import TestSupport
 import Testing
 
 /// The declarations of a client, with a node of this library as the broker.
@@ -120,7 +121,7 @@ struct RabbitMQTopologyTests {
                 broker.answers.withLock {
                     $0["/exchanges/volatile"] = [.answer(status: "403", body: "not yours")]
                 }
-                _ = try await failure("the deletion") { try await management.deleteExchange("volatile") }
+                _ = try await failure(of: "the deletion") { try await management.deleteExchange("volatile") }
             }
             #expect(topology.entities == [.exchange(Self.volatile), .queue(Self.temporary)])
             #expect(
@@ -139,8 +140,8 @@ struct RabbitMQTopologyTests {
                 }
                 var other = Self.temporary
                 other.isAutoDelete = true
-                _ = try await failure("the declaration") { [other] in _ = try await management.declare(other) }
-                _ = try await failure("the declaration") { _ = try await management.declare(Self.durable) }
+                _ = try await failure(of: "the declaration") { [other] in _ = try await management.declare(other) }
+                _ = try await failure(of: "the declaration") { _ = try await management.declare(Self.durable) }
             }
             #expect(topology.entities == [.queue(Self.temporary)])
         }
@@ -150,7 +151,7 @@ struct RabbitMQTopologyTests {
 
     @Test func aQueueThatIsStillLockedIsDeclaredUntilItIsFree() async throws {
         try await self.withTopology { topology, client, fake, broker in
-            let events = Events(of: client)
+            let failures = HookFailures(of: client)
             try await topology.withManagement(on: client) { try await $0.declare(Self.temporary) }
             let words: AMQPValue = "cannot obtain exclusive access to locked queue 'temporary' in vhost '/'."
             broker.answers.withLock {
@@ -158,39 +159,23 @@ struct RabbitMQTopologyTests {
             }
             let requests = try await self.recover(client, fake)
             #expect(requests == Array(repeating: "PUT /queues/temporary", count: 4))
-            #expect(events.failures.isEmpty)
+            #expect(failures.all.isEmpty)
         }
     }
 
     @Test func aFailureIsAnEventAndTheConnectionIsRetried() async throws {
         try await self.withTopology { topology, client, fake, broker in
-            let events = Events(of: client)
+            let failures = HookFailures(of: client)
             try await topology.withManagement(on: client) { try await $0.declare(Self.temporary) }
             broker.answers.withLock {
                 $0["/queues/temporary"] = [.answer(status: "409", body: "inequivalent arg")]
             }
             _ = try await self.recover(client, fake)
-            try await waitUntil("the event") { !events.failures.isEmpty }
-            let error = try #require(events.failures.first)
+            try await waitUntil("the event") { !failures.all.isEmpty }
+            let error = try #require(failures.all.first?.error)
             let failure = try #require(error.underlying as? RabbitMQTopology.Failure)
             #expect(failure.entity == .queue(Self.temporary) && failure.error.condition == .preconditionFailed)
             #expect(error.detail.contains("queue 'temporary' was not declared"), "\(error)")
-        }
-    }
-
-    /// Records the failures of a client's hook.
-    private final class Events: Sendable {
-        private let list = Mutex<[AMQPError]>([])
-        var failures: [AMQPError] { self.list.withLock { $0 } }
-
-        init(of client: AMQPClient) {
-            let events = client.events
-            Task {
-                for await event in events {
-                    guard case .onConnectFailed(_, _, let error) = event else { continue }
-                    self.list.withLock { $0.append(error) }
-                }
-            }
         }
     }
 
@@ -200,14 +185,5 @@ struct RabbitMQTopologyTests {
         let (one, other) = (RabbitMQQueue.temporary(), RabbitMQQueue.temporary(prefix: "replies"))
         #expect(one.name != other.name && other.name.hasPrefix("replies-"))
         #expect(one.isExclusive && !one.isDurable && !one.isAutoDelete)
-    }
-}
-
-/// Suspends until a condition holds.
-private func waitUntil(_ what: String, _ condition: () async throws -> Bool) async throws {
-    let deadline = ContinuousClock.now + .seconds(60)
-    while try await !condition() {
-        guard ContinuousClock.now < deadline else { throw NoFailure(what: what) }
-        try await Task.sleep(for: .milliseconds(5))
     }
 }

@@ -3,6 +3,7 @@
 import Logging
 import QpidProton
 import Synchronization
+import TestSupport
 
 /// A dialogue of a client and a listener of this library through a proxy: it opens, sends both ways, decides in every way, and
 /// closes all in order. What disturbs it is the proxy's plan.

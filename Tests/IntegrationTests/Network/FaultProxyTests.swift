@@ -3,6 +3,7 @@
 import Foundation
 import NIOCore
 import NIOPosix
+import TestSupport
 import Testing
 
 /// The proxy itself: what it does to bytes, and that it holds no more than it may.

@@ -5,6 +5,7 @@ import NIOCore
 import NIOPosix
 import QpidProton
 import Synchronization
+import TestSupport
 import Testing
 
 /// Networks that take everything and forward nothing, and quiet ones.

@@ -3,6 +3,7 @@
 import Foundation
 import QpidProton
 import Synchronization
+import TestSupport
 import Testing
 
 /// A dialogue that ends at every place: the right error, nothing left over, and an account that adds up.

@@ -3,6 +3,7 @@
 import Logging
 import QpidProton
 import Synchronization
+import TestSupport
 import Testing
 
 /// Networks that are slow, far away, or give the bytes in odd pieces: all arrives and is settled, within the limits, and

@@ -4,6 +4,7 @@ import Foundation
 import QpidProton
 import QpidProtonRabbitMQ
 import Synchronization
+import TestSupport
 import Testing
 
 /// All tests against RabbitMQ 4. They run one after another, because a memory alarm stops the senders of all tests.

@@ -4,6 +4,7 @@ import Foundation
 import QpidProton
 import QpidProtonRabbitMQ
 import Synchronization
+import TestSupport
 import Testing
 
 extension RabbitMQTests {

@@ -3,6 +3,7 @@
 import QpidProton
 import QpidProtonRabbitMQ
 import Synchronization
+import TestSupport
 import Testing
 
 extension RabbitMQTests {

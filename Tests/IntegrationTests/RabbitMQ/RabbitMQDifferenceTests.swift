@@ -4,6 +4,7 @@ import Foundation
 import NIOCore
 import QpidProton
 import QpidProtonRabbitMQ
+import TestSupport
 import Testing
 
 extension RabbitMQTests {

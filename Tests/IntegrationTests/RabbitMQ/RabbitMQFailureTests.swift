@@ -2,6 +2,7 @@
 
 import QpidProton
 import QpidProtonRabbitMQ
+import TestSupport
 import Testing
 
 extension RabbitMQTests {

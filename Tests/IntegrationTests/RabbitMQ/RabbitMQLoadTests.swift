@@ -5,6 +5,7 @@ import NIOCore
 import QpidProton
 import QpidProtonRabbitMQ
 import Synchronization
+import TestSupport
 import Testing
 
 extension RabbitMQTests {

@@ -3,6 +3,7 @@
 import NIOCore
 import QpidProton
 import QpidProtonRabbitMQ
+import TestSupport
 import Testing
 
 extension RabbitMQTests {

@@ -5,6 +5,7 @@ import NIOConcurrencyHelpers
 import NIOCore
 import QpidProton
 import QpidProtonRabbitMQ
+import TestSupport
 import Testing
 
 extension RabbitMQTests {

@@ -3,6 +3,7 @@
 import Foundation
 import QpidProton
 import QpidProtonRabbitMQ
+import TestSupport
 import Testing
 
 extension RabbitMQTests {

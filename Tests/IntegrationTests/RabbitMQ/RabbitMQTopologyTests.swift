@@ -4,6 +4,7 @@ import Foundation
 import QpidProton
 import QpidProtonRabbitMQ
 import Synchronization
+import TestSupport
 import Testing
 
 extension RabbitMQTests {
@@ -14,28 +15,13 @@ extension RabbitMQTests {
         private static func with(
             _ configuration: AMQPClient.Configuration = .init(),
             _ topology: RabbitMQTopology = RabbitMQTopology(),
-            _ body: (AMQPClient, RabbitMQTopology, Failures) async throws -> Void
+            _ body: (AMQPClient, RabbitMQTopology, HookFailures) async throws -> Void
         ) async throws {
             let broker = try RabbitMQBroker.required()
             var configuration = configuration
             if configuration.onConnect == nil { configuration.onConnect = topology.restore }
             try await AMQPClient.withClient(url: broker.url, configuration: configuration) { client in
-                try await body(client, topology, Failures(of: client))
-            }
-        }
-
-        private final class Failures: Sendable {
-            private let list = Mutex<[AMQPError]>([])
-            var all: [AMQPError] { self.list.withLock { $0 } }
-
-            init(of client: AMQPClient) {
-                let events = client.events
-                Task {
-                    for await event in events {
-                        guard case .onConnectFailed(_, _, let error) = event else { continue }
-                        self.list.withLock { $0.append(error) }
-                    }
-                }
+                try await body(client, topology, HookFailures(of: client))
             }
         }
 
@@ -105,7 +91,7 @@ extension RabbitMQTests {
                 try await broker.control("close_all_connections", "maintenance")
                 try await waitUntil("two failures") { failures.all.count >= 2 }
                 #expect(!client.health.isReady)
-                for error in failures.all {
+                for (_, error) in failures.all {
                     let failure = try #require(error.underlying as? RabbitMQTopology.Failure)
                     #expect(failure.entity == .queue(queue) && failure.error.condition == .preconditionFailed)
                 }

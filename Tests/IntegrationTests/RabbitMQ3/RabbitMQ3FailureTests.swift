@@ -2,6 +2,7 @@
 
 import NIOCore
 import QpidProton
+import TestSupport
 import Testing
 
 extension RabbitMQ3Tests {

@@ -3,6 +3,7 @@
 import Foundation
 import NIOCore
 import QpidProton
+import TestSupport
 import Testing
 
 extension RabbitMQ3Tests {

@@ -3,6 +3,7 @@
 import Foundation
 import QpidProton
 import Synchronization
+import TestSupport
 import Testing
 
 /// All tests against RabbitMQ 3.10. They run one after another, because a memory alarm stops the senders of all tests.

@@ -3,6 +3,7 @@
 import NIOCore
 import NIOPosix
 import Synchronization
+import TestSupport
 
 /// A TCP connection without a protocol: it keeps what comes, and how it ended.
 final class ByteSocket: Sendable {

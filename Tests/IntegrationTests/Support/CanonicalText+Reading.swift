@@ -3,6 +3,7 @@
 import Foundation
 import NIOCore
 import QpidProton
+import TestSupport
 
 extension CanonicalText {
     /// The messages of a catalogue in Peers/, in the canonical text.

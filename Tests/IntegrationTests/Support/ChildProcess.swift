@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import TestSupport
 
 /// A process of another program: its output goes to files, so that it never has to wait for its reader.
 ///
@@ -100,20 +101,4 @@ struct ProcessFailure: Error, CustomStringConvertible {
         let remedy = self.errors.contains("No module named") ? " (remedy: run dev/setup --tests)" : ""
         return "\(self.name): \(self.cause)\(remedy); it said on stderr: \(self.errors)"
     }
-}
-
-/// A folder that is removed with its last user.
-final class TemporaryFolder: Sendable {
-    let url: URL
-
-    init() throws {
-        self.url = FileManager.default.temporaryDirectory.appendingPathComponent("qpid-proton-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: self.url, withIntermediateDirectories: true)
-    }
-
-    deinit {
-        try? FileManager.default.removeItem(at: self.url)
-    }
-
-    func file(_ name: String) -> URL { self.url.appendingPathComponent(name) }
 }

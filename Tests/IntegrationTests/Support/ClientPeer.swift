@@ -2,6 +2,7 @@
 
 import QpidProton
 import Synchronization
+import TestSupport
 
 /// A peer for a client under test: it writes down what arrives, settles it if it is to, and offers messages by hand.
 final class ClientPeer: Sendable {

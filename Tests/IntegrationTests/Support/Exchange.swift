@@ -3,6 +3,7 @@
 import NIOCore
 import NIOPosix
 import NIOSSL
+import TestSupport
 
 /// Sends bytes to a port of this machine, and returns what comes back until it is enough or the socket is closed.
 ///

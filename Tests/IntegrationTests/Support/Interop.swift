@@ -2,6 +2,7 @@
 
 import NIOCore
 import QpidProton
+import TestSupport
 import Testing
 
 /// The ways in which messages go between this library and a foreign peer; each compares what came with what was sent.

@@ -1,14 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
-
-/// Where the files of this repository lie.
-enum Repository {
-    static let root = URL(fileURLWithPath: #filePath)
-        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-
-    static func path(_ name: String) -> String { self.root.appendingPathComponent(name).path }
-}
+import TestSupport
 
 /// A program that a test needs is not there.
 struct MissingProgram: Error, CustomStringConvertible {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import TestSupport
+
 /// Proton's own example programs, which dev/peers compiles from Debian's package.
 enum ProtonExample: String, CaseIterable {
     /// Sends messages, and waits until each is accepted.

@@ -3,6 +3,7 @@
 import Foundation
 import QpidProton
 import Synchronization
+import TestSupport
 
 /// Where the certificates of the tests lie: dev/certs makes them once a run. See there what each is for.
 struct TestCertificates: Sendable {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import TestSupport
+
 #if Configuration
     import Configuration
     import Foundation
@@ -185,9 +187,7 @@
         }
 
         @Test func theArticleListsEveryKey() throws {
-            let url = URL(filePath: #filePath).deletingLastPathComponent()
-                .appending(path: "../../../Sources/QpidProton/QpidProton.docc/Recovery.md")
-            let article = try String(contentsOf: url, encoding: .utf8)
+            let article = try Repository.text(of: "Sources/QpidProton/QpidProton.docc/Recovery.md")
             let listed = article.matches(of: /(?m)^\| `(amqp\.[\w.]+)` \| `(AMQP_\w+)` \|/)
             #expect(listed.map { String($0.output.1) } == ClientKey.allCases.map(\.rawValue))
             // The provider maps each environment name of the article to a key.

@@ -3,6 +3,7 @@
 import CProton
 import NIOCore
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import QpidProton

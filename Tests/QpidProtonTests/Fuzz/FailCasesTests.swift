@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import TestSupport
 import Testing
 
 @testable import QpidProton
@@ -10,7 +11,7 @@ import Testing
 /// `./dev/fuzz --seeds` sets `QPID_PROTON_FUZZ_SEEDS`, and the test writes the seeds again.
 @Suite(.serialized, .deadline(minutes: 3))
 struct FailCasesTests {
-    private static let folder = URL(filePath: #filePath).appending(path: "../../../../FuzzTesting").standardizedFileURL
+    private static let folder = Repository.root.appending(path: "FuzzTesting")
 
     private static func files(_ kind: String, _ target: FuzzTarget) throws -> [URL] {
         let folder = Self.folder.appending(path: "\(kind)/\(target.rawValue)")

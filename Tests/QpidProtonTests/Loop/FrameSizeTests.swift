@@ -4,6 +4,7 @@ import CProton
 import Logging
 import NIOCore
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import QpidProton

@@ -6,6 +6,7 @@ import Logging
 import MetricsTestKit
 import NIOCore
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import QpidProton

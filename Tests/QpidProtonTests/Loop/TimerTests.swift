@@ -4,6 +4,7 @@ import CProton
 import NIOCore
 import NIOEmbedded
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import QpidProton
@@ -127,7 +128,7 @@ struct TimerTests {
             #expect(connection.error != nil)
             let closing = begin { try await connection.close().check() }
             await peer.advance(by: .seconds(6))
-            do { try await closing.value } catch let error as Overdue { throw error } catch {}
+            do { try await closing.value } catch let error as DeadlineMissed { throw error } catch {}
             #expect(try await peer.run { $0.wire.isClosed })
         }
     }

@@ -4,6 +4,7 @@ import CProton
 import Foundation
 import NIOCore
 import NIOEmbedded
+import TestSupport
 import Testing
 
 @testable import QpidProton

@@ -5,6 +5,7 @@ import Foundation
 import Logging
 import NIOCore
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import QpidProton
@@ -126,9 +127,7 @@ struct Article {
 
     /// - Parameter path: The path from the root of the repository.
     init(path: String) throws {
-        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent().deletingLastPathComponent()
-        self.text = try String(contentsOf: root.appending(path: path), encoding: .utf8)
+        self.text = try Repository.text(of: path)
     }
 
     /// Returns the rows of the table whose first column has this title. The cells omit the marks of code.

@@ -3,6 +3,7 @@
 import CProton
 import NIOCore
 import NIOEmbedded
+import TestSupport
 import Testing
 
 @testable import QpidProton
@@ -51,7 +52,7 @@ struct EngineRows {
             #expect(connection.error?.condition == .idleTimeout)
             #expect(connection.error?.detail.contains("no bytes arrived") == true)
             let closing = begin { try await connection.close().check() }
-            do { try await closing.value } catch let error as Overdue { throw error } catch {}
+            do { try await closing.value } catch let error as DeadlineMissed { throw error } catch {}
             #expect(try await peer.run { $0.wire.isClosed })
         }
     }

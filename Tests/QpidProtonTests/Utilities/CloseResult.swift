@@ -3,11 +3,6 @@
 @testable import QpidProton
 
 extension AMQPCloseResult {
-    /// Throws the error that the close ended with.
-    func check() throws(AMQPError) {
-        if let error = self.error { throw error }
-    }
-
     /// The unsent messages of all links.
     var unsent: [AMQPUnfinished.Unsent] { self.unfinished.flatMap(\.notSent) }
 

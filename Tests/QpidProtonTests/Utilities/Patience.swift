@@ -1,16 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import TestSupport
 import Testing
 
 @testable import QpidProton
-
-/// The factor by which a test may be slower than in a plain build. A sanitizer slows every step, and all tests run in
-/// parallel.
-#if THREAD_SANITIZER || ADDRESS_SANITIZER
-    let slowdown = 10
-#else
-    let slowdown = 1
-#endif
 
 /// The time for which a test waits for an expected event.
 let patience = Duration.seconds(20 * slowdown)

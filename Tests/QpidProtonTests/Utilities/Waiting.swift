@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Synchronization
+import TestSupport
 import Testing
 
 /// Waits until a condition holds. Records an issue if it does not hold by the deadline.
@@ -10,13 +11,10 @@ func eventually(
     sourceLocation: SourceLocation = #_sourceLocation,
     _ condition: () async throws -> Bool
 ) async throws {
-    let end = ContinuousClock.now + deadline
-    while try await !condition() {
-        guard ContinuousClock.now < end else {
-            Issue.record("not within \(deadline): \(what)", sourceLocation: sourceLocation)
-            return
-        }
-        try await Task.sleep(for: .milliseconds(1))
+    do {
+        try await waitUntil(what, within: deadline, every: .milliseconds(1), condition)
+    } catch let error as DeadlineMissed {
+        Issue.record(error, sourceLocation: sourceLocation)
     }
 }
 
@@ -48,18 +46,12 @@ struct Begun<Value: Sendable>: Sendable {
 
     var value: Value {
         get async throws {
-            let end = ContinuousClock.now + patience
-            while ContinuousClock.now < end {
-                if let result = self.state.result.withLock({ $0 }) { return try result.get() }
-                try await Task.sleep(for: .milliseconds(1))
-            }
-            throw Overdue()
+            try await waitFor("the end of a task that was begun", within: patience, every: .milliseconds(1)) {
+                self.state.result.withLock { $0 }
+            }.get()
         }
     }
 }
-
-/// The awaited result did not arrive in time.
-struct Overdue: Error {}
 
 /// Begins a task, and returns once the task has reached its first wait.
 @discardableResult

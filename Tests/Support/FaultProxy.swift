@@ -1,57 +1,59 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
-import NIOCore
+import NIOConcurrencyHelpers
+package import NIOCore
 import NIOPosix
-import Synchronization
 
 /// A TCP proxy on loopback that does to each direction of its connections what a ``FaultPlan`` says.
 ///
 /// The plans hold for the connections to come, and can be changed for those that are.
-final class FaultProxy: Sendable {
+package final class FaultProxy: Sendable {
     /// What one direction of one connection has done.
     final class Record: Sendable {
-        private let state = Mutex(FaultRecord())
-        var value: FaultRecord { self.state.withLock { $0 } }
-        func change(_ body: (inout FaultRecord) -> Void) { self.state.withLock { body(&$0) } }
+        private let state = NIOLockedValueBox(FaultRecord())
+        var value: FaultRecord { self.state.withLockedValue { $0 } }
+        func change(_ body: (inout FaultRecord) -> Void) { self.state.withLockedValue { body(&$0) } }
     }
 
     /// A connection through the proxy.
-    struct Link: Sendable {
+    package struct Link: Sendable {
         fileprivate let records: [FaultDirection: Record]
         fileprivate let pipes: NIOLoopBound<[FaultDirection: FaultPipe]>
         fileprivate let loop: any EventLoop
         fileprivate let close: @Sendable () -> Void
 
         /// What a direction has done.
-        subscript(_ direction: FaultDirection) -> FaultRecord { self.records[direction]?.value ?? FaultRecord() }
+        package subscript(_ direction: FaultDirection) -> FaultRecord {
+            self.records[direction]?.value ?? FaultRecord()
+        }
     }
 
     private struct State {
         var plans: [FaultDirection: FaultPlan]
-        var links: [Link] = []
+        package var links: [Link] = []
         var open = 0
     }
 
-    private let state: Mutex<State>
+    private let state: NIOLockedValueBox<State>
     private let upstream: Int
-    private let server = Mutex<(any Channel)?>(nil)
+    private let server = NIOLockedValueBox<(any Channel)?>(nil)
 
     private init(to upstream: Int, _ plans: [FaultDirection: FaultPlan]) {
         self.upstream = upstream
-        self.state = Mutex(State(plans: plans))
+        self.state = NIOLockedValueBox(State(plans: plans))
     }
 
-    var port: Int { self.server.withLock { $0?.localAddress?.port } ?? 0 }
-    var url: String { "amqp://127.0.0.1:\(self.port)" }
+    package var port: Int { self.server.withLockedValue { $0?.localAddress?.port } ?? 0 }
+    package var url: String { "amqp://127.0.0.1:\(self.port)" }
     /// The connections that were made.
-    var links: [Link] { self.state.withLock { $0.links } }
+    package var links: [Link] { self.state.withLockedValue { $0.links } }
     /// How many of them have a socket that is open.
-    var openLinks: Int { self.state.withLock { $0.open } }
+    package var openLinks: Int { self.state.withLockedValue { $0.open } }
 
     /// Runs `body` with a proxy before a port of loopback, and closes what is open in the end.
     @discardableResult
-    static func with<Result>(
+    package static func with<Result>(
         to upstream: Int,
         toServer: FaultPlan = FaultPlan(),
         toClient: FaultPlan = FaultPlan(),
@@ -67,7 +69,7 @@ final class FaultProxy: Sendable {
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelInitializer { proxy.accept($0) }
             .bind(host: "127.0.0.1", port: 0).get()
-        proxy.server.withLock { $0 = channel }
+        proxy.server.withLockedValue { $0 = channel }
         defer {
             channel.close(promise: nil)
             for link in proxy.links { link.close() }
@@ -78,8 +80,8 @@ final class FaultProxy: Sendable {
     // MARK: By hand
 
     /// Changes the plan of a direction, of the connections that are and of those to come.
-    func set(_ plan: FaultPlan, _ direction: FaultDirection) {
-        let links = self.state.withLock { state in
+    package func set(_ plan: FaultPlan, _ direction: FaultDirection) {
+        let links = self.state.withLockedValue { state in
             state.plans[direction] = plan
             return state.links
         }
@@ -87,7 +89,7 @@ final class FaultProxy: Sendable {
     }
 
     /// Ends a direction of all connections that are, now.
-    func end(_ ending: FaultPlan.Ending, _ direction: FaultDirection) {
+    package func end(_ ending: FaultPlan.Ending, _ direction: FaultDirection) {
         for link in self.links { link.loop.execute { link.pipes.value[direction]?.end(ending) } }
     }
 
@@ -95,7 +97,7 @@ final class FaultProxy: Sendable {
 
     private func accept(_ client: any Channel) -> EventLoopFuture<Void> {
         // Both sockets on one loop: then nothing between them is shared.
-        let (upstream, plans) = (self.upstream, self.state.withLock { $0.plans })
+        let (upstream, plans) = (self.upstream, self.state.withLockedValue { $0.plans })
         return ClientBootstrap(group: client.eventLoop)
             .channelOption(.autoRead, value: false)
             .channelOption(.maxMessagesPerRead, value: 1)
@@ -132,11 +134,11 @@ final class FaultProxy: Sendable {
         try server.pipeline.syncOperations.addHandler(FaultHandler(toClient) {})
         let pipes = NIOLoopBound([FaultDirection.toServer: toServer, .toClient: toClient], eventLoop: client.eventLoop)
         let link = Link(records: records, pipes: pipes, loop: client.eventLoop, close: close)
-        self.state.withLock { state in
+        self.state.withLockedValue { state in
             state.links.append(link)
             state.open += 1
         }
-        client.closeFuture.and(server.closeFuture).whenComplete { _ in self.state.withLock { $0.open -= 1 } }
+        client.closeFuture.and(server.closeFuture).whenComplete { _ in self.state.withLockedValue { $0.open -= 1 } }
     }
 
     /// Has a close send a RST: what the kernel has not sent is thrown away.

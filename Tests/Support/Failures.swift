@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import QpidProton
-import Testing
+package import QpidProton
 
 /// Something that must fail did not.
-struct NoFailure: Error, CustomStringConvertible {
-    let what: String
-    var description: String { "\(self.what) did not fail" }
+package struct NoFailure: Error, CustomStringConvertible {
+    package let what: String
+    package var description: String { "\(self.what) did not fail" }
+
+    package init(what: String) { self.what = what }
 }
 
 /// Runs what must throw an `AMQPError` within a deadline, and returns that.
-func failure<Result: Sendable>(
+package func failure<Result: Sendable>(
     of what: String,
     within limit: Duration = .seconds(60),
     _ body: @escaping @Sendable () async throws -> Result
@@ -24,7 +25,7 @@ func failure<Result: Sendable>(
 }
 
 /// Fails to connect within a deadline, and returns the error.
-func connectFailure(
+package func connectFailure(
     _ url: String,
     within limit: Duration = .seconds(60),
     _ configure: (inout AMQPConnection.Configuration) -> Void = { _ in }
@@ -34,5 +35,12 @@ func connectFailure(
     let configuration = settings
     return try await failure(of: "connecting to \(url)", within: limit) {
         try await AMQPConnection.connect(to: url, configuration: configuration)
+    }
+}
+
+extension AMQPCloseResult {
+    /// Throws the error that the close ended with.
+    package func check() throws(AMQPError) {
+        if let error = self.error { throw error }
     }
 }

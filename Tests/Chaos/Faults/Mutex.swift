@@ -1,1 +1,0 @@
-../../../Sources/QpidProton/Exchange/Mutex.swift

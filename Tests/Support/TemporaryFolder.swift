@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Foundation
+
+/// A folder that is removed with its last user.
+package final class TemporaryFolder: Sendable {
+    package let url: URL
+
+    package init() throws {
+        self.url = FileManager.default.temporaryDirectory.appendingPathComponent("qpid-proton-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: self.url, withIntermediateDirectories: true)
+    }
+
+    deinit {
+        try? FileManager.default.removeItem(at: self.url)
+    }
+
+    package func file(_ name: String) -> URL { self.url.appendingPathComponent(name) }
+}
+
+/// Runs `body` with a folder, and removes it.
+package func withFolder(_ body: (URL) async throws -> Void) async throws {
+    let folder = try TemporaryFolder()
+    try await body(folder.url)
+    // The compiler may otherwise release the folder before its last use.
+    withExtendedLifetime(folder) {}
+}
