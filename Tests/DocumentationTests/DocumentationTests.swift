@@ -89,18 +89,10 @@ import Testing
         }
     }
 
-    /// The test only evaluates the manifest, which takes a second. Building it would compile all dependencies again.
-    @Test func theManifestOfTheReadmeIsValid() throws {
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
+    /// Building it would compile all dependencies a second time; that the manifest is a manifest takes a second.
+    @Test func theManifestOfTheReadmeIsAManifest() throws {
         let folder = Repository.root.appending(path: Repository.manifest).deletingLastPathComponent().path
-        process.arguments = ["swift", "package", "--package-path", folder, "dump-package"]
-        let output = Pipe()
-        process.standardOutput = output
-        try process.run()
-        let json = try output.fileHandleForReading.readToEnd() ?? Data()
-        process.waitUntilExit()
-        #expect(process.terminationStatus == 0)
-        #expect(String(decoding: json, as: UTF8.self).contains("swift-qpid-proton"))
+        let arguments = ["swift", "package", "--package-path", folder, "dump-package"]
+        #expect(try ChildProcess.run("/usr/bin/env", arguments).contains("swift-qpid-proton"))
     }
 }

@@ -332,12 +332,6 @@ private enum MountNamespace {
 
     static let isPermitted: Bool = {
         guard FileManager.default.isExecutableFile(atPath: Self.program) else { return false }
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: Self.program)
-        process.arguments = ["-m", "sh", "-c", "mount --bind /etc/hosts /etc/hosts"]
-        process.standardError = FileHandle.nullDevice
-        guard (try? process.run()) != nil else { return false }
-        process.waitUntilExit()
-        return process.terminationStatus == 0
+        return (try? ChildProcess.run(Self.program, ["-m", "sh", "-c", "mount --bind /etc/hosts /etc/hosts"])) != nil
     }()
 }

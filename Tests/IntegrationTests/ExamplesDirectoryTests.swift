@@ -337,14 +337,9 @@ struct ExamplesDirectoryTests {
     @Test func aFullDiskEndsTheReceiver() async throws {
         try await self.withTree { tree, copy in
             try self.makeSparse(tree.appendingPathComponent("file"), 5_000_000)
-            // Only root may mount, and not on every system.
-            let mount = Process()
-            mount.executableURL = URL(fileURLWithPath: "/bin/mount")
-            mount.arguments = ["-t", "tmpfs", "-o", "size=1m", "tmpfs", copy.path]
-            mount.standardError = FileHandle.nullDevice
-            guard (try? mount.run()) != nil else { return }
-            mount.waitUntilExit()
-            guard mount.terminationStatus == 0 else { return }
+            // Only root may mount, and not everywhere.
+            let options = ["-t", "tmpfs", "-o", "size=1m", "tmpfs", copy.path]
+            guard (try? ChildProcess.run("/bin/mount", options)) != nil else { return }
             defer { umount(copy.path) }
             let receiver = try ExampleProcess("receiver", ["127.0.0.1:0/q", "--listen", "--directory", copy.path])
             let url = "127.0.0.1:\(try await receiver.port())/q"

@@ -60,31 +60,21 @@ struct ExamplesPeer {
 
 /// A TCP listener that accepts connections and never answers.
 final class SilentListener: Sendable {
-    private let descriptor: Int32
+    private let socket: RawSocket
     private let accepted = Mutex<[Int32]>([])
-    let port: Int
 
     init() throws {
-        self.descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let (descriptor, length) = (self.descriptor, size)
-        let isBound = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                bind(descriptor, address, length) == 0 && listen(descriptor, 5) == 0
-                    && getsockname(descriptor, address, &size) == 0
-            }
-        }
-        self.port = Int(UInt16(bigEndian: address.sin_port))
-        try #require(isBound)
+        self.socket = try RawSocket()
+        _ = fcntl(self.socket.descriptor, F_SETFL, O_NONBLOCK)
+        self.socket.listen(backlog: 5)
     }
+
+    var port: Int { self.socket.port }
 
     /// Waits for a connection, and keeps it open.
     func waitForConnection() async throws {
         let connection = try await lookUntil("a connection") { () -> Int32? in
-            let connection = accept(self.descriptor, nil, nil)
+            let connection = accept(self.socket.descriptor, nil, nil)
             return connection >= 0 ? connection : nil
         }
         self.accepted.withLock { $0.append(connection) }
@@ -92,6 +82,5 @@ final class SilentListener: Sendable {
 
     deinit {
         for connection in self.accepted.withLock({ $0 }) { close(connection) }
-        close(self.descriptor)
     }
 }

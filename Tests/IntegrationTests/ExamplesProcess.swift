@@ -1,34 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
-import Synchronization
 import TestSupport
 import Testing
 
 /// One of the executables of Examples/, built beside the tests, as a process of its own.
 final class ExampleProcess: Sendable {
-    private struct State {
-        var output = Data()
-        var errors = Data()
-        var status: Int32?
-        var openPipes = 2
-    }
-
-    /// Proof: the process is set up before it is shared; afterwards it is only asked for its number.
-    private struct Handle: @unchecked Sendable { let process: Process }
-
     let name: String
-    private let handle: Handle
-    private let state = Mutex(State())
+    private let process: ChildProcess
 
     /// What the process has printed on stdout.
-    var output: String { self.state.withLock { String(decoding: $0.output, as: UTF8.self) } }
+    var output: String { self.process.output }
     /// What the process has printed on stderr.
-    var errors: String { self.state.withLock { String(decoding: $0.errors, as: UTF8.self) } }
+    var errors: String { self.process.errors }
     /// What the process has printed on stderr, line by line.
-    var errorLines: [String] {
-        self.state.withLock { String(decoding: $0.errors, as: UTF8.self) }.split(separator: "\n").map(String.init)
-    }
+    var errorLines: [String] { self.process.errorLines }
 
     /// - Parameters:
     ///   - outputLimit: Stdout is read no further than this, so that the process must wait when it prints more.
@@ -51,39 +37,16 @@ final class ExampleProcess: Sendable {
         isOutputBlocking: Bool = true
     ) throws {
         self.name = name
-        let process = Process()
-        let program = Self.folder.appendingPathComponent(name)
-        process.executableURL = redirections == nil ? program : URL(fileURLWithPath: "/bin/sh")
-        let shell = redirections.map { ["-c", "\(prelude); exec \(command) \($0)", program.path] } ?? []
-        process.arguments = shell + arguments
-        let (input, text) = (Pipe(), input)
-        process.standardInput = text == nil ? FileHandle.nullDevice : input
-        let output = Pipe()
-        process.standardOutput = output
-        let end = output.fileHandleForWriting.fileDescriptor
-        if !isOutputBlocking { _ = fcntl(end, F_SETFL, fcntl(end, F_GETFL) | O_NONBLOCK) }
-        let terminal = try terminalWidth.map { try Terminal(columns: $0).ends }
-        let errors = Pipe()
-        // The process closes this side's copy of a pipe's end as soon as it runs.
-        if let terminal { process.standardError = terminal.write } else { process.standardError = errors }
-        self.handle = Handle(process: process)
-        process.terminationHandler = { [weak self] process in
-            let status = process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
-            self?.state.withLock { $0.status = status }
-        }
-        if !readsErrors {
-            try errors.fileHandleForReading.close()
-            self.state.withLock { $0.openPipes -= 1 }
-        }
-        try process.run()
-        try terminal?.write.close()
-        if let text {
-            try input.fileHandleForWriting.write(contentsOf: Data(text.utf8))
-            try input.fileHandleForWriting.close()
-        }
-        self.read(output.fileHandleForReading, to: outputLimit) { $0.output += $1 }
-        guard readsErrors else { return }
-        self.read(terminal?.read ?? errors.fileHandleForReading, to: .max) { $0.errors += $1 }
+        let program = Self.folder.appendingPathComponent(name).path
+        let shell = redirections.map { ["-c", "\(prelude); exec \(command) \($0)", program] } ?? []
+        self.process = try ChildProcess(
+            redirections == nil ? program : "/bin/sh",
+            shell + arguments,
+            named: name,
+            input: input.map(ProcessInput.pipe) ?? .null,
+            output: PipeOutput(limit: outputLimit, isBlocking: isOutputBlocking),
+            errors: PipeOutput(terminalWidth: terminalWidth, isRead: readsErrors)
+        )
     }
 
     static var folder: URL {
@@ -98,34 +61,10 @@ final class ExampleProcess: Sendable {
         return folder
     }
 
-    private func read(_ handle: FileHandle, to limit: Int, _ append: @escaping @Sendable (inout State, Data) -> Void) {
-        Thread.detachNewThread {
-            var count = 0
-            // A terminal that nobody else has open any more ends with an error.
-            while count < limit, let data = Self.available(handle), !data.isEmpty {
-                count += data.count
-                self.state.withLock { append(&$0, data) }
-            }
-            self.state.withLock { $0.openPipes -= 1 }
-            // The pipe must stay open: closing it would end a process that is to wait.
-            if limit != .max { while self.state.withLock({ $0.status == nil }) { usleep(10_000) } }
-        }
-    }
-
-    private static func available(_ handle: FileHandle) -> Data? {
-        var bytes = [UInt8](repeating: 0, count: 65_536)
-        var count = 0
-        repeat { count = Foundation.read(handle.fileDescriptor, &bytes, bytes.count) } while count < 0 && errno == EINTR
-        return count > 0 ? Data(bytes[..<count]) : nil
-    }
-
     /// What a descriptor of the process is, as Linux names it; nil where it is closed.
-    func descriptor(_ number: Int32) -> String? {
-        let path = "/proc/\(self.handle.process.processIdentifier)/fd/\(number)"
-        return try? FileManager.default.destinationOfSymbolicLink(atPath: path)
-    }
+    func descriptor(_ number: Int32) -> String? { self.process.descriptor(number) }
 
-    func signal(_ number: Int32) { send(number, to: self.handle.process.processIdentifier) }
+    func signal(_ number: Int32) { self.process.signal(number) }
 
     /// Waits for the process to exit, and records a failure after a limit.
     @discardableResult
@@ -135,7 +74,7 @@ final class ExampleProcess: Sendable {
     ) async throws -> Int32 {
         do {
             return try await lookUntil("\(self.name) ends", seconds, sourceLocation: sourceLocation) {
-                self.state.withLock { $0.openPipes == 0 ? $0.status : nil }
+                self.process.status
             }
         } catch {
             self.signal(SIGKILL)
@@ -184,28 +123,6 @@ final class ExampleProcess: Sendable {
     private func object(_ text: String? = nil) throws -> [String: Any] {
         let line = try #require((text ?? self.output).split(separator: "\n").last)
         return try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
-    }
-}
-
-/// A terminal of a fixed width, without a person in front of it.
-struct Terminal {
-    let ends: (read: FileHandle, write: FileHandle)
-
-    init(columns: UInt16) throws {
-        // What the kernel knows a terminal by: <asm/ioctls.h> is not there for Swift.
-        let (unlock, number) = (UInt(0x4004_5431), UInt(0x8004_5430))
-        let front = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC)
-        try #require(front >= 0)
-        var (isLocked, index) = (Int32(0), Int32(0))
-        try #require(ioctl(front, unlock, &isLocked) == 0 && ioctl(front, number, &index) == 0)
-        let back = open("/dev/pts/\(index)", O_RDWR | O_NOCTTY | O_CLOEXEC)
-        try #require(back >= 0)
-        var size = winsize(ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0)
-        try #require(ioctl(back, UInt(TIOCSWINSZ), &size) == 0)
-        self.ends = (
-            FileHandle(fileDescriptor: front, closeOnDealloc: true),
-            FileHandle(fileDescriptor: back, closeOnDealloc: true)
-        )
     }
 }
 

@@ -2,6 +2,7 @@
 
 import Foundation
 import QpidProton
+import TestSupport
 import Testing
 
 /// The texts of the programs: options in their errors, suggestions, and an instructive help.

@@ -75,11 +75,11 @@ struct Interop {
     // MARK: Through the example broker
 
     func sendThroughBroker() async throws {
-        try await withExampleBroker { try await self.sendThroughBroker(at: $0) }
+        try await withBroker { try await self.sendThroughBroker(at: $1) }
     }
 
     func receiveThroughBroker() async throws {
-        try await withExampleBroker { try await self.receiveThroughBroker(at: $0) }
+        try await withBroker { try await self.receiveThroughBroker(at: $1) }
     }
 
     // MARK: Through any broker

@@ -3,11 +3,6 @@
 import Foundation
 import TestSupport
 
-/// A program that a test needs is not there.
-struct MissingProgram: Error, CustomStringConvertible {
-    let description: String
-}
-
 /// An AMQP peer that is not built on this library; its source is in Peers/.
 enum ForeignPeer: Sendable, CustomStringConvertible {
     case python
@@ -32,11 +27,11 @@ enum ForeignPeer: Sendable, CustomStringConvertible {
             let python = "/usr/bin/python3"
             try Self.require(python, "run dev/setup --tests")
             let script = Repository.path("Tests/IntegrationTests/Peers/peer.py")
-            return try ChildProcess(python, [script] + arguments, input: input, environment: environment)
+            return try ChildProcess(python, [script] + arguments, input: .file(input), environment: environment)
         case .cpp:
             let program = Repository.path(".build/peers/peer")
             try Self.require(program, "run dev/setup --tests, then dev/peers")
-            return try ChildProcess(program, arguments, input: input, environment: environment)
+            return try ChildProcess(program, arguments, input: .file(input), environment: environment)
         }
     }
 
@@ -57,23 +52,4 @@ enum ForeignPeer: Sendable, CustomStringConvertible {
             throw MissingProgram(description: "\(program) is missing: \(remedy)")
         }
     }
-}
-
-/// Runs `body` with the URL of the example broker, which lies beside the tests.
-@discardableResult
-func withExampleBroker<Result>(
-    _ arguments: [String] = [],
-    _ body: (String) async throws -> Result
-) async throws -> Result {
-    let link =
-        (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
-    let folder = URL(fileURLWithPath: link).deletingLastPathComponent()
-    let program = folder.appendingPathComponent("broker").path
-    try ForeignPeer.require(program, "run swift build")
-    let broker = try ChildProcess(program, ["--listen", "127.0.0.1:0"] + arguments)
-    let port = try await broker.waitForErrors(matching: /listening on 127\.0\.0\.1:(\d+);/)
-    let result = try await body("amqp://127.0.0.1:\(port)")
-    broker.signal(SIGTERM)
-    try await waitUntil("the broker ends") { !broker.isRunning }
-    return result
 }

@@ -4,7 +4,7 @@ import Foundation
 
 /// Sends a signal to a process. After SIGSTOP, returns when the process has stopped: on a busy machine it may run on for a
 /// while.
-func send(_ signal: Int32, to process: Int32) {
+package func send(_ signal: Int32, to process: Int32) {
     kill(process, signal)
     guard signal == SIGSTOP else { return }
     let deadline = ContinuousClock.now + .seconds(10)
