@@ -1,33 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
 import NIOSSL
+import TestSupport
 import Testing
 
 @testable import QpidProton
 
 @Suite struct AMQPTLSConfigurationTests {
-    let certificates: TestCertificates
+    private let files: TestCertificates
+    /// Holds what is no certificate.
+    private let folder: TemporaryFolder
 
     init() throws {
-        self.certificates = try TestCertificates()
-        try self.certificates.make("server", subject: "/CN=localhost", alternativeNames: "DNS:localhost")
-        try self.certificates.make("other", subject: "/CN=other")
+        self.files = try TestCertificates.files()
+        self.folder = try TemporaryFolder()
+    }
+
+    private func write(_ text: String, to name: String) throws -> String {
+        try Data(text.utf8).write(to: self.folder.file(name))
+        return self.folder.file(name).path
     }
 
     private func identity(_ chain: String, _ key: String) -> AMQPTLS.Identity {
-        .files(certificateChain: self.certificates.path(chain), privateKey: self.certificates.path(key))
+        .files(certificateChain: chain, privateKey: key)
     }
 
     @Test func filesAndBytesThatFit() throws {
-        let fromFiles = AMQPTLS(
-            trustRoots: .file(self.certificates.path("ca.pem")),
-            identity: self.identity("server.pem", "server.key")
-        )
+        let fromFiles = AMQPTLS(trustRoots: self.files.authority, identity: self.files.server)
         let fromBytes = AMQPTLS(
-            trustRoots: .pem(try self.certificates.bytes("ca.pem")),
+            trustRoots: .pem(try self.files.bytes("ca.pem")),
             identity: .pem(
-                certificateChain: try self.certificates.bytes("server.pem"),
-                privateKey: try self.certificates.bytes("server.key")
+                certificateChain: try self.files.bytes("server.pem"),
+                privateKey: try self.files.bytes("server.key")
             ),
             minimumVersion: .tls13
         )
@@ -39,17 +44,16 @@ import Testing
         for setting in [
             AMQPServerTLS.ClientCertificates.none, .optional(fromFiles.trustRoots), .required(fromBytes.trustRoots),
         ] {
-            _ = try AMQPServerTLS(identity: self.identity("server.pem", "server.key"), clientCertificates: setting)
-                .makeServerHandler()
+            _ = try AMQPServerTLS(identity: self.files.server, clientCertificates: setting).makeServerHandler()
         }
     }
 
     @Test func aMissingFileIsNamed() {
-        let missing = self.certificates.path("missing.pem")
+        let missing = self.folder.file("missing.pem").path
         let configurations = [
             AMQPTLS(trustRoots: .file(missing)),
-            AMQPTLS(identity: self.identity("missing.pem", "server.key")),
-            AMQPTLS(identity: self.identity("server.pem", "missing.pem")),
+            AMQPTLS(identity: self.identity(missing, self.files.path("server.key"))),
+            AMQPTLS(identity: self.identity(self.files.path("server.pem"), missing)),
         ]
         for tls in configurations {
             let error = #expect(throws: AMQPError.self) { try tls.makeContext() }
@@ -59,41 +63,46 @@ import Testing
     }
 
     @Test func filesThatHoldSomethingElse() throws {
-        _ = try self.certificates.write("", to: "empty.pem")
-        _ = try self.certificates.write("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", to: "bad.pem")
-        try self.certificates.openssl("x509 -in server.pem -outform der -out server.der")
-        for name in ["empty.pem", "bad.pem", "server.der", "server.key", "."] {
-            let roots = AMQPTLS(trustRoots: .file(self.certificates.path(name)))
-            let chain = AMQPTLS(identity: self.identity(name, "server.key"))
-            for tls in [roots, chain] {
-                let error = #expect(throws: AMQPError.self, "\(name)") { try tls.makeContext() }
+        let (chain, key) = (self.files.path("server.pem"), self.files.path("server.key"))
+        let empty = try self.write("", to: "empty.pem")
+        let bad = try self.write("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", to: "bad.pem")
+        let binary = self.folder.file("server.der").path
+        try Self.openssl("x509", "-in", chain, "-outform", "der", "-out", binary)
+        for path in [empty, bad, binary, key, self.folder.url.path] {
+            let roots = AMQPTLS(trustRoots: .file(path))
+            for tls in [roots, AMQPTLS(identity: self.identity(path, key))] {
+                let error = #expect(throws: AMQPError.self, "\(path)") { try tls.makeContext() }
                 #expect(error?.condition == .invalidArgument)
-                #expect(error?.detail.contains(self.certificates.path(name)) == true)
+                #expect(error?.detail.contains(path) == true)
             }
         }
-        try self.certificates.openssl("ec -in server.key -aes256 -passout pass:secret -out encrypted.key")
-        for name in ["empty.pem", "server.pem", "encrypted.key", "."] {
-            let tls = AMQPTLS(identity: self.identity("server.pem", name))
-            let error = #expect(throws: AMQPError.self, "\(name)") { try tls.makeContext() }
+        let encrypted = self.folder.file("encrypted.key").path
+        try Self.openssl("ec", "-in", key, "-aes256", "-passout", "pass:secret", "-out", encrypted)
+        for path in [empty, chain, encrypted, self.folder.url.path] {
+            let tls = AMQPTLS(identity: self.identity(chain, path))
+            let error = #expect(throws: AMQPError.self, "\(path)") { try tls.makeContext() }
             #expect(error?.condition == .invalidArgument)
-            #expect(error?.detail.contains(self.certificates.path(name)) == true)
+            #expect(error?.detail.contains(path) == true)
         }
     }
 
+    private static func openssl(_ arguments: String...) throws {
+        try ChildProcess.run("/usr/bin/env", ["openssl"] + arguments)
+    }
+
     @Test func aKeyOfAnotherCertificate() {
-        let identity = self.identity("server.pem", "other.key")
+        let identity = self.identity(self.files.path("server.pem"), self.files.path("client.key"))
         let client = #expect(throws: AMQPError.self) { try AMQPTLS(identity: identity).makeContext() }
         let server = #expect(throws: AMQPError.self) { try AMQPServerTLS(identity: identity).makeContext() }
         for error in [client, server] {
             #expect(error?.condition == .invalidArgument)
             #expect(error?.detail.contains("does not belong to") == true)
-            #expect(error?.detail.contains("other.key") == true && error?.detail.contains("server.pem") == true)
+            #expect(error?.detail.contains("client.key") == true && error?.detail.contains("server.pem") == true)
         }
     }
 
     @Test func namesThatCannotBeVerified() throws {
-        let roots = AMQPTLS.TrustRoots.file(self.certificates.path("ca.pem"))
-        let context = try AMQPTLS(trustRoots: roots).makeContext()
+        let context = try AMQPTLS(trustRoots: self.files.authority).makeContext()
         for (tls, host) in [
             (AMQPTLS(), "höst.example"), (AMQPTLS(serverName: "192.0.2.1"), "a"), (AMQPTLS(serverName: ""), "a"),
             (AMQPTLS(), String(repeating: "a", count: 256)),

@@ -3,32 +3,18 @@
 import NIOCore
 import NIOEmbedded
 import NIOSSL
+import TestSupport
 import Testing
 
 @testable import QpidProton
 
 /// TLS and SASL between two in-memory channels.
 @Suite struct AMQPTLSHandshakeTests {
-    let certificates: TestCertificates
+    private let files: TestCertificates
 
     init() throws {
-        self.certificates = try TestCertificates()
-        try self.certificates.makeAuthority("stranger")
-        let names = "DNS:localhost,DNS:broker.example,IP:127.0.0.1"
-        try self.certificates.make("server", subject: "/CN=localhost", alternativeNames: names)
-        try self.certificates.make("expired", subject: "/CN=localhost", alternativeNames: names, days: -1)
-        try self.certificates.make("client", subject: "/O=devices/CN=device 7")
-        try self.certificates.make("strange", subject: "/CN=device 8", authority: "stranger")
+        self.files = try TestCertificates.files()
     }
-
-    private func identity(_ name: String) -> AMQPTLS.Identity {
-        .files(
-            certificateChain: self.certificates.path("\(name).pem"),
-            privateKey: self.certificates.path("\(name).key")
-        )
-    }
-
-    private func roots(_ name: String = "ca") -> AMQPTLS.TrustRoots { .file(self.certificates.path("\(name).pem")) }
 
     /// Translates an error of the TLS layer as the connection does.
     private final class Translator: ChannelInboundHandler {
@@ -99,25 +85,25 @@ import Testing
 
     @Test func aCertificateOfTheClientBecomesItsIdentity() async throws {
         let (client, server) = try await self.connect(
-            AMQPTLS(trustRoots: self.roots(), identity: self.identity("client")),
-            to: AMQPServerTLS(identity: self.identity("server"), clientCertificates: .required(self.roots()))
+            AMQPTLS(trustRoots: self.files.authority, identity: self.files.client),
+            to: AMQPServerTLS(identity: self.files.server, clientCertificates: .required(self.files.authority))
         )
         #expect(client.recorder.state.identity?.mechanism == "EXTERNAL")
         #expect(
-            server.recorder.state.identity == AMQPAuthenticatedIdentity(mechanism: "EXTERNAL", username: "device 7")
+            server.recorder.state.identity == AMQPAuthenticatedIdentity(mechanism: "EXTERNAL", username: "test-client")
         )
         #expect(server.recorder.state.events.prefix(2) == ["completed", "active"])
     }
 
     @Test func namesAndAddressesThatAreAccepted() async throws {
-        let server = AMQPServerTLS(identity: self.identity("server"), clientCertificates: .optional(self.roots()))
+        let server = AMQPServerTLS(identity: self.files.server, clientCertificates: .optional(self.files.authority))
         let cases: [(AMQPTLS, String, String)] = [
-            (AMQPTLS(trustRoots: self.roots()), "localhost", "127.0.0.1"),
-            (AMQPTLS(trustRoots: self.roots()), "LOCALHOST", "10.0.0.1"),
-            (AMQPTLS(trustRoots: self.roots(), minimumVersion: .tls13), "127.0.0.1", "127.0.0.1"),
-            (AMQPTLS(trustRoots: self.roots(), serverName: "broker.example"), "10.0.0.1", "10.0.0.1"),
-            (AMQPTLS(trustRoots: self.roots(), verification: .noHostnameVerification), "elsewhere", "10.0.0.1"),
-            (AMQPTLS(trustRoots: self.roots("stranger"), verification: .none), "elsewhere", "10.0.0.1"),
+            (AMQPTLS(trustRoots: self.files.authority), "localhost", "127.0.0.1"),
+            (AMQPTLS(trustRoots: self.files.authority), "LOCALHOST", "10.0.0.1"),
+            (AMQPTLS(trustRoots: self.files.authority, minimumVersion: .tls13), "127.0.0.1", "127.0.0.1"),
+            (AMQPTLS(trustRoots: self.files.authority, serverName: "broker.example"), "10.0.0.1", "10.0.0.1"),
+            (AMQPTLS(trustRoots: self.files.authority, verification: .noHostnameVerification), "elsewhere", "10.0.0.1"),
+            (AMQPTLS(trustRoots: self.files.otherAuthority, verification: .none), "elsewhere", "10.0.0.1"),
         ]
         for (tls, host, address) in cases {
             let (client, other) = try await self.connect(tls, host: host, address: address, to: server)
@@ -127,11 +113,11 @@ import Testing
     }
 
     @Test func aWrongName() async throws {
-        let tls = AMQPTLS(trustRoots: self.roots())
+        let tls = AMQPTLS(trustRoots: self.files.authority)
         // swift-nio-ssl also accepts a certificate that names the address itself, so the address here differs.
         for (host, address) in [("elsewhere", "10.0.0.1"), ("10.0.0.1", "10.0.0.1")] {
             let client = try await self.client(tls, host: host, address: address)
-            let server = try await self.server(AMQPServerTLS(identity: self.identity("server")))
+            let server = try await self.server(AMQPServerTLS(identity: self.files.server))
             try await SASLTestPeer.exchange(client.channel, server.channel) { client.isSettled }
             #expect(client.error?.condition == .tlsFailed && client.error?.scope == .connection)
             let names = "another host name (it names localhost, broker.example)"
@@ -143,8 +129,8 @@ import Testing
 
     @Test func anUnknownAuthority() async throws {
         let (client, server) = try await self.connect(
-            AMQPTLS(trustRoots: self.roots("stranger")),
-            to: AMQPServerTLS(identity: self.identity("server"))
+            AMQPTLS(trustRoots: self.files.otherAuthority),
+            to: AMQPServerTLS(identity: self.files.server)
         )
         #expect(client.error?.condition == .tlsFailed)
         #expect(client.error?.detail.contains("does not lead to a trusted certificate authority") == true)
@@ -154,8 +140,8 @@ import Testing
 
     @Test func anExpiredCertificate() async throws {
         let (client, server) = try await self.connect(
-            AMQPTLS(trustRoots: self.roots()),
-            to: AMQPServerTLS(identity: self.identity("expired"))
+            AMQPTLS(trustRoots: self.files.authority),
+            to: AMQPServerTLS(identity: self.files.expired)
         )
         #expect(client.error?.condition == .tlsFailed)
         #expect(client.error?.detail.contains("has expired") == true, "\(client.recorder.state.errors)")
@@ -163,12 +149,15 @@ import Testing
     }
 
     @Test func aClientCertificateThatIsNotAccepted() async throws {
-        let server = AMQPServerTLS(identity: self.identity("server"), clientCertificates: .required(self.roots()))
-        for (name, serverText) in [("strange", "trusted certificate authority"), (nil, "shows no certificate")] {
+        let server = AMQPServerTLS(identity: self.files.server, clientCertificates: .required(self.files.authority))
+        let cases: [(AMQPTLS.Identity?, String)] = [
+            (self.files.stranger, "trusted certificate authority"), (nil, "shows no certificate"),
+        ]
+        for (identity, serverText) in cases {
             // With TLS 1.3 the client has finished, and sends its SASL header, before the server has checked the
             // certificate.
             let (client, other) = try await self.connect(
-                AMQPTLS(trustRoots: self.roots(), identity: name.map { self.identity($0) }),
+                AMQPTLS(trustRoots: self.files.authority, identity: identity),
                 to: server
             )
             #expect(client.error?.condition == .tlsFailed)
@@ -183,17 +172,17 @@ import Testing
     }
 
     @Test func aPeerWithoutTLS() async throws {
-        let client = try await self.client(AMQPTLS(trustRoots: self.roots()), host: "localhost")
+        let client = try await self.client(AMQPTLS(trustRoots: self.files.authority), host: "localhost")
         _ = try? await client.channel.writeInbound(ByteBuffer(string: "AMQP\u{0}\u{1}\u{0}\u{0}and more bytes"))
         #expect(client.error?.detail.contains("does not speak TLS") == true, "\(client.recorder.state.errors)")
         #expect(client.error?.detail.contains("amqp://") == true)
-        let server = try await self.server(AMQPServerTLS(identity: self.identity("server")))
+        let server = try await self.server(AMQPServerTLS(identity: self.files.server))
         _ = try? await server.channel.writeInbound(ByteBuffer(bytes: ProtocolHeader.saslBytes + [0, 0, 0, 0]))
         #expect(server.error?.detail.contains("does not speak TLS") == true, "\(server.recorder.state.errors)")
     }
 
     @Test func theEndDuringTheHandshake() async throws {
-        let client = try await self.client(AMQPTLS(trustRoots: self.roots()), host: "localhost")
+        let client = try await self.client(AMQPTLS(trustRoots: self.files.authority), host: "localhost")
         try await client.channel.testingEventLoop.perform { client.channel.pipeline.fireChannelInactive() }
         #expect(client.error?.condition == .tlsFailed)
         #expect(client.error?.detail.contains("closed the connection during the TLS handshake") == true)
@@ -207,10 +196,10 @@ import Testing
     }
 
     @Test func commonNames() throws {
-        let cases = [("client", "device 7"), ("strange", "device 8"), ("server", "localhost")]
+        let cases = [("client", "test-client"), ("stranger", "stranger"), ("server", "localhost")]
         for (file, name) in cases {
             let certificate = try #require(
-                try NIOSSLCertificate.fromPEMFile(self.certificates.path("\(file).pem")).first
+                try NIOSSLCertificate.fromPEMFile(self.files.path("\(file).pem")).first
             )
             let bytes = try certificate.toDERBytes()
             #expect(CertificateName.commonName(ofDER: bytes) == name)
@@ -222,8 +211,7 @@ import Testing
                 #expect(CertificateName.hostNames(ofDER: Array(bytes.prefix(count))).count <= hosts.count)
             }
         }
-        try self.certificates.make("nameless", subject: "/O=devices")
-        let nameless = try #require(try NIOSSLCertificate.fromPEMFile(self.certificates.path("nameless.pem")).first)
+        let nameless = try #require(try NIOSSLCertificate.fromPEMFile(self.files.path("nameless.pem")).first)
         #expect(CertificateName.commonName(ofDER: try nameless.toDERBytes()) == nil)
     }
 }
