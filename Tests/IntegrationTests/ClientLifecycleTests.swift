@@ -189,13 +189,12 @@ struct ClientLifecycleTests {
     }
 
     @Test func eachLossIsOneWarningAndEachRecoveryOneLine() async throws {
-        let lines = Lines()
+        let lines = LogLines(level: .info)
         try await ClientPeer.with { peer in
             try await FaultProxy.with(to: peer.port) { proxy in
                 var configuration = AMQPClient.Configuration()
                 configuration.recovery.firstDelay = .milliseconds(5)
-                let logger = Logger(label: "test") { _ in lines }
-                let client = AMQPClient(urls: [proxy.url], configuration: configuration, logger: logger)
+                let client = AMQPClient(urls: [proxy.url], configuration: configuration, logger: lines.logger)
                 let events = client.events
                 let sender = try await client.sender(to: "q")
                 let receiver = try await client.receiver(from: "q")
@@ -210,12 +209,12 @@ struct ClientLifecycleTests {
                 await client.close()
                 withExtendedLifetime(receiver) {}
                 let warnings = lines.all.filter { $0.level == .warning }
-                #expect(warnings.map(\.text) == Array(repeating: "the connection was lost", count: 3), "\(warnings)")
-                #expect(warnings.allSatisfy { $0.metadata["amqp.unsettled"] == "1" })
-                #expect(warnings.allSatisfy { $0.metadata["amqp.condition"] == "local:connection-lost" })
-                let infos = lines.all.filter { $0.level == .info && $0.text == "the connection is open again" }
-                #expect(infos.map { $0.metadata["amqp.generation"] } == ["2", "3", "4"])
-                #expect(infos.allSatisfy { $0.metadata["amqp.messages"] == "1" })
+                #expect(warnings.map(\.message) == Array(repeating: "the connection was lost", count: 3), "\(warnings)")
+                #expect(warnings.allSatisfy { $0["amqp.unsettled"] == "1" })
+                #expect(warnings.allSatisfy { $0["amqp.condition"] == "local:connection-lost" })
+                let infos = lines.all.filter { $0.level == .info && $0.message == "the connection is open again" }
+                #expect(infos.map { $0["amqp.generation"] } == ["2", "3", "4"])
+                #expect(infos.allSatisfy { $0["amqp.messages"] == "1" })
                 var names: [String] = []
                 for await event in events { names.append(String("\(event)".prefix { $0 != "(" })) }
                 let cycle = ["lost", "attempt", "open", "recovered"]
@@ -328,35 +327,5 @@ struct ClientLifecycleTests {
             client = nil
             try await waitUntil("the end") { peer.connections.allSatisfy { $0.error != nil } }
         }
-    }
-}
-
-/// The lines of a log.
-private final class Lines: LogHandler, Sendable {
-    struct Line: Sendable {
-        let level: Logger.Level
-        let text: String
-        let metadata: [String: String]
-    }
-
-    private let lines = Mutex<[Line]>([])
-    var all: [Line] { self.lines.withLock { $0 } }
-
-    var logLevel: Logger.Level {
-        get { .info }
-        set { _ = newValue }
-    }
-    var metadata: Logger.Metadata {
-        get { [:] }
-        set { _ = newValue }
-    }
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-        get { nil }
-        set { _ = newValue }
-    }
-
-    func log(event: LogEvent) {
-        let metadata = (event.metadata ?? [:]).mapValues { "\($0)" }
-        self.lines.withLock { $0.append(Line(level: event.level, text: "\(event.message)", metadata: metadata)) }
     }
 }

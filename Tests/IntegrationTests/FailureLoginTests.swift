@@ -2,7 +2,6 @@
 
 import Logging
 import QpidProton
-import Synchronization
 import TestSupport
 import Testing
 
@@ -100,7 +99,7 @@ struct FailureLoginTests {
 
     @Test func noPasswordIsShownAnywhere() async throws {
         let files = try TestCertificates.files()
-        let log = CapturedLog()
+        let log = LogLines()
         var shown: [String] = []
         for isTLS in [false, true] {
             var listening = Self.listening()
@@ -151,40 +150,11 @@ struct FailureLoginTests {
         } catch {
             shown.append("\(error)")
         }
-        #expect(log.lines.count > 20, "the log has too little to prove anything")
-        #expect(log.lines.contains { $0.contains("trace") }, "frames are logged")
+        #expect(log.all.count > 20, "the log has too little to prove anything")
+        #expect(log.all.contains { $0.level == .trace }, "frames are logged")
         let base64 = "AGFubg"
-        for text in shown + log.lines {
+        for text in shown + [log.text] {
             #expect(!text.contains("s3cr3t") && !text.contains(base64), "\(text)")
-        }
-    }
-}
-
-/// Records the log, from trace level on.
-final class CapturedLog: Sendable {
-    private let kept = Mutex<[String]>([])
-
-    var lines: [String] { self.kept.withLock { $0 } }
-
-    var logger: Logger {
-        var logger = Logger(label: "captured") { _ in Handler(log: self) }
-        logger.logLevel = .trace
-        return logger
-    }
-
-    private struct Handler: LogHandler {
-        let log: CapturedLog
-        var metadata: Logger.Metadata = [:]
-        var logLevel = Logger.Level.trace
-
-        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-            get { self.metadata[key] }
-            set { self.metadata[key] = newValue }
-        }
-
-        func log(event: LogEvent) {
-            let metadata = self.metadata.merging(event.metadata ?? [:]) { $1 }
-            self.log.kept.withLock { $0.append("\(event.level) \(event.message) \(metadata)") }
         }
     }
 }

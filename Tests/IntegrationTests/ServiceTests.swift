@@ -180,7 +180,7 @@ import TestSupport
         @Test(arguments: [false, true])
         func oneLimitAppliesToAllServices(_ isFrozen: Bool) async throws {
             let limit = Duration.seconds(2)
-            let lines = ServiceLines()
+            let lines = LogLines(level: .info)
             try await ClientPeer.with { peer in
                 try await FaultProxy.with(to: peer.port) { proxy in
                     var configuration = AMQPClient.Configuration()
@@ -188,7 +188,7 @@ import TestSupport
                     let client = AMQPClient(
                         urls: [proxy.url],
                         configuration: configuration,
-                        logger: Logger(label: "test") { _ in lines }
+                        logger: lines.logger
                     )
                     let answers = try await client.sender(to: "answers")
                     let begun = Shared(0)
@@ -216,7 +216,7 @@ import TestSupport
                     #expect(await client.close().inDoubt == 1)
                     #expect(try await failure(of: "the message") { try await tracker.outcome() }.fate == .inDoubt)
                     #expect(consumers.allSatisfy { $0.result.released == 1 && $0.result.inProgress == 0 })
-                    #expect(lines.warnings.contains("the client has closed with unfinished work"))
+                    #expect(lines.warnings.contains { $0.message == "the client has closed with unfinished work" })
                 }
             }
         }
@@ -277,29 +277,6 @@ import TestSupport
         init(_ value: Value) { self.value = Mutex(value) }
         func withLock<Result>(_ body: (inout sending Value) throws -> sending Result) rethrows -> sending Result {
             try self.value.withLock(body)
-        }
-    }
-
-    /// The lines of a log.
-    final class ServiceLines: LogHandler, Sendable {
-        private let all = Mutex<[(Logger.Level, String)]>([])
-        var metadata: Logger.Metadata {
-            get { [:] }
-            set {}
-        }
-        var logLevel: Logger.Level {
-            get { .info }
-            set {}
-        }
-        var warnings: [String] { self.all.withLock { $0.filter { $0.0 >= .warning }.map(\.1) } }
-
-        subscript(metadataKey key: String) -> Logger.MetadataValue? {
-            get { nil }
-            set {}
-        }
-
-        func log(event: LogEvent) {
-            self.all.withLock { $0.append((event.level, "\(event.message)")) }
         }
     }
 #endif

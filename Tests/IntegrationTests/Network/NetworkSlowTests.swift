@@ -58,7 +58,7 @@ struct NetworkSlowTests {
     @Test func allArrivesOverTheLoopbackAsItIs() async throws { try await Self.check(Self.loopback) }
 
     private static func check(_ line: Line) async throws {
-        let log = CapturedLog()
+        let log = LogLines()
         let looks = Looks()
         var made = Dialogue()
         made.count = line.count
@@ -80,8 +80,8 @@ struct NetworkSlowTests {
             sums += side.sent.sums
         }
         #expect(looks.faults == [] && looks.count > 4)
-        #expect(log.lines.contains { $0.contains("connection opened") })
-        #expect(!log.lines.contains { $0.contains("makes no progress") })
+        #expect(log.text.contains("connection opened"))
+        #expect(!log.text.contains("makes no progress"))
         try await waitUntil("nothing is left: \(dialogue.remains.left)") { dialogue.remains.left.isEmpty }
         let bytes = records.values.reduce(0) { $0 + $1.forwarded }
         print(

@@ -28,9 +28,9 @@ struct ScopeTests {
 
     /// Runs `body` with a connection, its peer and its log.
     private func withLog(
-        _ body: (AMQPConnection, InMemoryPeer, LogKeeper) async throws -> Void
+        _ body: (AMQPConnection, InMemoryPeer, LogLines) async throws -> Void
     ) async throws {
-        let log = LogKeeper()
+        let log = LogLines()
         let peer = try await InMemoryPeer(
             configuration: Self.configuration,
             script: Self.undecided(),
@@ -183,9 +183,9 @@ struct ScopeTests {
         }
     }
 
-    /// The last reference is released while messages wait.
-    @Test func droppingAConnectionLogsWaitingMessages() async throws {
-        let log = LogKeeper()
+    /// The last reference goes while messages wait.
+    @Test func droppingAConnectionLogsWhatWaits() async throws {
+        let log = LogLines()
         let peer = try await InMemoryPeer(script: Self.undecided(), logger: log.logger)
         do {
             let parts = AMQPConnection.Parts(peer.handler, peer.channel)

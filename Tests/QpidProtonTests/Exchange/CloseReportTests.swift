@@ -2,6 +2,7 @@
 
 import NIOCore
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import QpidProton
@@ -23,7 +24,7 @@ import Testing
     }
 
     private func receiver(undecided: Int, unsent: Int = 0) -> CloseReport.Receiver {
-        let settlements = UnsentSettlements(metadata: [:], logger: LogKeeper().logger)
+        let settlements = UnsentSettlements(metadata: [:], logger: LogLines().logger)
         let keys = (0..<undecided).map { (SlotKey(bitPattern: UInt($0 + 1)), UInt64($0)) }
         settlements.end(
             Self.lost,

@@ -2,6 +2,7 @@
 
 import Logging
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import QpidProton
@@ -12,7 +13,7 @@ import Testing
 
     private var targets: [CloseRequest.Target] {
         let link = LinkStatus(name: "l", key: LinkKey(session: self.key, link: self.key))
-        let unsent = UnsentSettlements(metadata: [:], logger: LogKeeper().logger)
+        let unsent = UnsentSettlements(metadata: [:], logger: LogLines().logger)
         let receiver = CloseReport.Receiver(linkName: "l", address: nil, settlements: unsent)
         return [.connection, .session(SessionStatus(key: self.key)), .sender(link), .receiver(link, receiver)]
     }

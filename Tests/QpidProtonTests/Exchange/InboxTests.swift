@@ -13,7 +13,7 @@ struct InboxTests {
     private let settler = Settler(
         outbox: Outbox(),
         receiver: SlotKey(bitPattern: 1),
-        unsent: UnsentSettlements(metadata: [:], logger: LogKeeper().logger)
+        unsent: UnsentSettlements(metadata: [:], logger: LogLines().logger)
     )
 
     private func makeInbox(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import TestSupport
 import Testing
 
 @testable import QpidProton
@@ -7,7 +8,7 @@ import Testing
 /// The path of the decisions about the deliveries of one receiver.
 @Suite struct SettlerTests {
     private let outbox = Outbox()
-    private let unsent = UnsentSettlements(metadata: [:], logger: LogKeeper().logger)
+    private let unsent = UnsentSettlements(metadata: [:], logger: LogLines().logger)
     private let key = SlotKey(bitPattern: 4)
 
     private var settler: Settler { Settler(outbox: self.outbox, receiver: self.key, unsent: self.unsent) }

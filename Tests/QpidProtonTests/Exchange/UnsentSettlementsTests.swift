@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import QpidProton
@@ -8,7 +9,7 @@ import Testing
 /// The unwritten decisions about one receiver's messages, each counted once.
 @Suite struct UnsentSettlementsTests {
     private static let cause = AMQPError(scope: .link, condition: .closed, detail: "ended")
-    private let keeper = LogKeeper()
+    private let keeper = LogLines()
     private let losses = Losses()
     private let unsent: UnsentSettlements
 

@@ -2,6 +2,7 @@
 
 import CProton
 import NIOCore
+import TestSupport
 import Testing
 
 @testable import QpidProton
@@ -109,8 +110,8 @@ struct MessageFormatTests {
         #expect(pass(frames.readableBytesView.map { ByteBuffer(bytes: [$0]) }) == whole)
     }
 
-    @Test func tracedFramesEqualTheFramesOnTheWire() async throws {
-        let log = LogKeeper()
+    @Test func tracedFramesAreThoseOfTheWire() async throws {
+        let log = LogLines()
         var configuration = AMQPConnection.Configuration()
         configuration.tracesFrames = true
         try await withSession(configuration: configuration, logger: log.logger) { session, _ in

@@ -27,8 +27,8 @@ struct ReceiverEndTests {
     }
 
     @Test(arguments: LinkEnd.allCases)
-    func unsettledMessagesAreCountedAndNotDelivered(end: LinkEnd) async throws {
-        let log = LogKeeper()
+    func unsettledMessagesAreCountedAndNotHandedOut(end: LinkEnd) async throws {
+        let log = LogLines()
         try await withSession(logger: log.logger, { .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
             try await peer.run { peer in
@@ -116,8 +116,8 @@ struct ReceiverEndTests {
 
     /// The messages and the end arrive in one read, so waiting tasks receive none of the unsettled messages.
     @Test(arguments: [LinkEnd.detachWithError, .sessionError, .connectionError, .detach])
-    func messagesThatArriveWithTheEndAreNotDelivered(end: LinkEnd) async throws {
-        let log = LogKeeper()
+    func messagesThatComeWithTheEndAreNotHandedOut(end: LinkEnd) async throws {
+        let log = LogLines()
         try await withSession(logger: log.logger) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
             let waits = (0..<4).map { _ in begin { try await receiver.next() } }
@@ -191,8 +191,8 @@ struct ReceiverEndTests {
         }
     }
 
-    @Test func anAttachedLinkCanDeliverAfterItsEnd() async throws {
-        let log = LogKeeper()
+    @Test func anAttachedLinkCanBeAskedToHandOut() async throws {
+        let log = LogLines()
         try await withSession(logger: log.logger) { session, peer in
             var configuration = AMQPReceiver.Configuration(source: "q", window: .messages(10))
             configuration.deliversUnsettledAfterEnd = true
@@ -207,7 +207,7 @@ struct ReceiverEndTests {
 
     /// An orderly close releases in every configuration, and is not an error for any task.
     @Test(arguments: [true, false]) func anOwnCloseReleases(delivers: Bool) async throws {
-        let log = LogKeeper()
+        let log = LogLines()
         try await withSession(logger: log.logger, { .keepingOutcomes }) { session, peer in
             var configuration = AMQPReceiver.Configuration(source: "q", window: .messages(10))
             configuration.deliversUnsettledAfterEnd = delivers

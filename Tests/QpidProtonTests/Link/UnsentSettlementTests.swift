@@ -27,7 +27,7 @@ struct UnsentSettlementTests {
     }
 
     @Test(arguments: LinkEnd.allCases) func handlersThatDecideAfterTheEndAreCounted(end: LinkEnd) async throws {
-        let log = LogKeeper()
+        let log = LogLines()
         try await withSession(logger: log.logger) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
             try await self.send(peer, 0..<5)
@@ -53,8 +53,8 @@ struct UnsentSettlementTests {
         }
     }
 
-    @Test func decisionsDuringTheCloseAreCounted() async throws {
-        let log = LogKeeper()
+    @Test func theCloseBehindALoopIsAnEndToo() async throws {
+        let log = LogLines()
         try await withSession(logger: log.logger) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
             try await self.send(peer, 0..<4)
@@ -74,7 +74,7 @@ struct UnsentSettlementTests {
 
     /// The socket has not accepted the write that carries the decisions.
     @Test(arguments: [true, false]) func decisionsOnTheirWayToTheSocketAreCounted(isWritten: Bool) async throws {
-        let log = LogKeeper()
+        let log = LogLines()
         try await withSession(logger: log.logger) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
             try await self.send(peer, 0..<8)
@@ -99,7 +99,7 @@ struct UnsentSettlementTests {
 
     /// The peer ends the link while decisions wait for their neighbours.
     @Test func decisionsThatWaitForTheirNeighboursAreCounted() async throws {
-        let log = LogKeeper()
+        let log = LogLines()
         try await withSession(logger: log.logger) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
             try await self.send(peer, 0..<6)
@@ -115,8 +115,8 @@ struct UnsentSettlementTests {
 
     /// A close by this side sends all decisions, so none remain unsent.
     @Test(arguments: [LinkEnd.ownError, .ownSessionEnd, .ownConnectionClose])
-    func aCloseOfThisSideSendsAllDecisions(end: LinkEnd) async throws {
-        let log = LogKeeper()
+    func anOwnCloseSendsWhatWasDecided(end: LinkEnd) async throws {
+        let log = LogLines()
         try await withSession(logger: log.logger, { .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
             try await self.send(peer, 0..<6)
@@ -161,7 +161,7 @@ struct UnsentSettlementTests {
     /// Four handlers decide while the link ends. Returns the number of decisions that were reported as unsent.
     private func cut(_ end: LinkEnd, seed: UInt64) async throws -> Int {
         var random = SeededGenerator(seed: seed)
-        let log = LogKeeper()
+        let log = LogLines()
         var reported = 0
         var configuration = AMQPReceiver.Configuration(source: "q", window: .messages(60))
         configuration.settlementDelay = [.zero, .milliseconds(5)].randomElement(using: &random) ?? .zero

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import TestSupport
 import Testing
 
 @testable import QpidProton
@@ -7,7 +8,7 @@ import Testing
 /// Decisions on their way to the socket, and decisions of ended receivers.
 @Suite struct DecisionWritesTests {
     private static let lost = AMQPError(scope: .connection, condition: .connectionLost)
-    private let keeper = LogKeeper()
+    private let keeper = LogLines()
     private let key = SlotKey(bitPattern: 1)
 
     /// Returns an ended receiver whose messages 1 and 2 are undecided.

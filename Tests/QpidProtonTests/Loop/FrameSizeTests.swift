@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CProton
-import Logging
 import NIOCore
-import Synchronization
 import TestSupport
 import Testing
 
@@ -355,13 +353,13 @@ struct FrameSizeTests {
     @Test func aLargeOpenOfAClientIsSentAndLogged() async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.properties = ["text": .string(String(repeating: "x", count: 2_000))]
-        let lines = SizeLines()
-        let peer = try await InMemoryPeer(configuration: configuration, logger: Logger(label: "test") { _ in lines })
+        let lines = LogLines()
+        let peer = try await InMemoryPeer(configuration: configuration, logger: lines.logger)
         let parts = AMQPConnection.Parts(peer.handler, peer.channel)
         _ = try await parts.opened.value()
         let open = try await self.sizes(peer).first?.size ?? 0
         #expect(open > 2_000)
-        #expect(lines.all.count { $0.contains("larger than 512 bytes") } == 1)
+        #expect(lines.all.count { $0.message.contains("larger than 512 bytes") } == 1)
         await peer.finish()
     }
 
@@ -408,23 +406,5 @@ struct FrameSizeTests {
             try await self.expectFrames(peer, upTo: limit)
             #expect(session.connection.error == nil, "seed \(seed)")
         }
-    }
-}
-
-/// Records the lines of a logger.
-private struct SizeLines: LogHandler {
-    private final class Kept: Sendable { let lines = Synchronization.Mutex<[String]>([]) }
-    private let kept = Kept()
-    var metadata: Logger.Metadata = [:]
-    var logLevel: Logger.Level = .trace
-    var all: [String] { self.kept.lines.withLock { $0 } }
-
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-        get { self.metadata[key] }
-        set { self.metadata[key] = newValue }
-    }
-
-    func log(event: LogEvent) {
-        self.kept.lines.withLock { $0.append("\(event.message)") }
     }
 }

@@ -2,10 +2,8 @@
 
 import CProton
 import CoreMetrics
-import Logging
 import MetricsTestKit
 import NIOCore
-import Synchronization
 import TestSupport
 import Testing
 
@@ -149,12 +147,15 @@ struct StallMonitorTests {
     }
 
     @Test func aStalledLinkIsReportedOnce() async throws {
-        let lines = Lines()
-        let logger = Logger(label: "test") { _ in lines }
+        let lines = LogLines()
         var configuration = AMQPConnection.Configuration()
         configuration.stallWarning = .seconds(10)
         configuration.idleTimeout = nil
-        let peer = try await InMemoryPeer(configuration: configuration, script: PeerScript(credit: nil), logger: logger)
+        let peer = try await InMemoryPeer(
+            configuration: configuration,
+            script: PeerScript(credit: nil),
+            logger: lines.logger
+        )
         let parts = AMQPConnection.Parts(peer.handler, peer.channel)
         let connection = AMQPConnection(parts, try await parts.opened.value(), configuration)
         let session = try await connection.openSession()
@@ -168,7 +169,7 @@ struct StallMonitorTests {
         await peer.advance(by: .seconds(40), steps: 40)
         #expect(lines.warnings.count == 1)
         #expect(
-            lines.warnings[0].contains(
+            lines.warnings[0].description.contains(
                 "\"amqp.detail\": the peer granted no credit; 1 message waits to be sent, 7 B"
             )
         )
@@ -204,23 +205,5 @@ struct StallMonitorTests {
             await peer.settle()
             #expect(try metrics.expectTimer("x.amqp.link.blocked", credit).lastValue == 5_000_000_000)
         }
-    }
-}
-
-/// Records the warnings of a logger.
-private struct Lines: LogHandler {
-    private final class Kept: Sendable { let lines = Synchronization.Mutex<[String]>([]) }
-    private let kept = Kept()
-    var metadata: Logger.Metadata = [:]
-    var logLevel: Logger.Level = .warning
-    var warnings: [String] { self.kept.lines.withLock { $0 } }
-
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-        get { self.metadata[key] }
-        set { self.metadata[key] = newValue }
-    }
-
-    func log(event: LogEvent) {
-        self.kept.lines.withLock { $0.append("\(event.message) \(event.metadata ?? [:])") }
     }
 }

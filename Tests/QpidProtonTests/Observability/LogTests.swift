@@ -2,9 +2,7 @@
 
 import CProton
 import Foundation
-import Logging
 import NIOCore
-import Synchronization
 import TestSupport
 import Testing
 
@@ -85,36 +83,6 @@ struct LogTests {
         let stalled = try #require(lines.all.first { $0.message.contains("no progress") })
         #expect(stalled["amqp.cause"] == "credit" && stalled["amqp.seconds"] == "1", "\(stalled)")
     }
-}
-
-/// Records the lines of a logger, with the metadata of the logger and of the line.
-final class LogLines: Sendable {
-    struct Line: Sendable {
-        let message: String
-        let metadata: [String: String]
-        subscript(key: String) -> String? { self.metadata[key] }
-    }
-
-    private struct Handler: LogHandler {
-        let lines: LogLines
-        var metadata: Logger.Metadata = [:]
-        var logLevel = Logger.Level.trace
-
-        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-            get { self.metadata[key] }
-            set { self.metadata[key] = newValue }
-        }
-
-        func log(event: LogEvent) {
-            let metadata = self.metadata.merging(event.metadata ?? [:]) { $1 }
-            let line = Line(message: "\(event.message)", metadata: metadata.mapValues { "\($0)" })
-            self.lines.kept.withLock { $0.append(line) }
-        }
-    }
-
-    private let kept = Synchronization.Mutex<[Line]>([])
-    var all: [Line] { self.kept.withLock { $0 } }
-    var logger: Logger { Logger(label: "test") { _ in Handler(lines: self) } }
 }
 
 /// A file of the documentation.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CProton
-import Logging
+import TestSupport
 import Testing
 
 @testable import QpidProton
@@ -9,14 +9,12 @@ import Testing
 /// The destination of Proton's log lines.
 @Suite(.deadline)
 struct ProtonLogTests {
-    /// Proton also logs while it is being freed, so the destination must still exist then.
-    @Test func linesThatProtonLogsWhileItIsFreedAreRecorded() throws {
-        let kept = LogKeeper()
-        var logger = Logger(label: "test") { _ in kept }
-        logger.logLevel = .trace
+    /// Proton logs while it is freed too, and what it logs to must be there.
+    @Test func linesThatProtonLogsWhileItIsFreed() throws {
+        let kept = LogLines()
         do {
             let engine = try ProtonEngine()
-            engine.log(to: logger)
+            engine.log(to: kept.logger)
             let proton = pn_transport_logger(engine.transport)
             pn_logger_set_mask(proton, UInt16(PN_SUBSYSTEM_ALL.rawValue), UInt16(PN_LEVEL_FRAME.rawValue))
             engine.bind()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import TestSupport
 import Testing
 
 @testable import QpidProton
@@ -30,7 +31,7 @@ struct ProtonVersionTests {
         ("0.37", "0.37", false), ("0.37", "unknown", false), ("0.37", "0.40 or newer", true), ("0.39", "0.37", true),
     ])
     func aVersionThatWasNotTestedIsLogged(headers: String, loaded: String, isLogged: Bool) {
-        let log = LogKeeper()
+        let log = LogLines()
         ProtonVersion.log(headers: headers, loaded: loaded, log.logger)
         #expect(log.text.isEmpty != isLogged)
         #expect(log.text.contains(loaded) == isLogged)

@@ -2,6 +2,7 @@
 
 import NIOCore
 import NIOEmbedded
+import TestSupport
 import Testing
 
 @testable import QpidProton
@@ -196,7 +197,7 @@ import Testing
                 password: nil,
                 hasClientCertificate: false,
                 hostname: nil,
-                logger: LogKeeper().logger
+                logger: LogLines().logger
             )
             try channel.pipeline.syncOperations.addHandlers([#require(handler), recorder])
         }

@@ -4,6 +4,7 @@ import NIOCore
 import NIOEmbedded
 import NIOSSL
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import QpidProton
@@ -101,8 +102,8 @@ import Testing
     }
 
     @Test func nothingIsLoggedOfAPassword() async throws {
-        let clientLog = LogKeeper()
-        let serverLog = LogKeeper()
+        let clientLog = LogLines()
+        let serverLog = LogLines()
         let client = try await SASLTestPeer.client([Self.plain], logger: clientLog.logger)
         let server = try await SASLTestPeer.server(Self.checking, logger: serverLog.logger)
         try await SASLTestPeer.exchange(client.channel, server.channel) {

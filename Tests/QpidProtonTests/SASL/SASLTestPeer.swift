@@ -209,33 +209,3 @@ struct SASLTestPeer: Sendable {
         for channel in [client, server] { await channel.testingEventLoop.run() }
     }
 }
-
-/// Records every line of a log, with its metadata.
-final class LogKeeper: LogHandler, Sendable {
-    private let stored = Mutex("")
-    var text: String { self.stored.withLock { $0 } }
-
-    /// Returns the lines that contain a text.
-    func lines(with text: String) -> [String] {
-        self.text.split(separator: "\n").map(String.init).filter { $0.contains(text) }
-    }
-
-    var logLevel: Logger.Level {
-        get { .trace }
-        set { _ = newValue }
-    }
-    var metadata: Logger.Metadata {
-        get { [:] }
-        set { _ = newValue }
-    }
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-        get { nil }
-        set { _ = newValue }
-    }
-
-    func log(event: LogEvent) {
-        self.stored.withLock { $0 += "\(event.message) \(event.metadata ?? [:])\n" }
-    }
-
-    var logger: Logger { Logger(label: "test") { _ in self } }
-}

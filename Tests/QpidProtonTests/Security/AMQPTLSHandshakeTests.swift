@@ -45,7 +45,7 @@ import Testing
                 password: nil,
                 hasClientCertificate: tls.identity != nil,
                 hostname: host,
-                logger: LogKeeper().logger
+                logger: LogLines().logger
             )
             let handlers: [any ChannelHandler] = [
                 try tls.makeClientHandler(host: host, context: context), try #require(sasl), Translator(host: host),
@@ -63,7 +63,7 @@ import Testing
         let channel = try await NIOAsyncTestingChannel { channel in
             let handlers: [any ChannelHandler] = [
                 tls.makeServerHandler(context: context),
-                AMQPServerSASL.anonymous.makeServerHandler(logger: LogKeeper().logger), Translator(host: nil), recorder,
+                AMQPServerSASL.anonymous.makeServerHandler(logger: LogLines().logger), Translator(host: nil), recorder,
             ]
             try channel.pipeline.syncOperations.addHandlers(handlers)
         }

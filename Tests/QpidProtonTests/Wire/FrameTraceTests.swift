@@ -16,7 +16,7 @@ struct FrameTraceTests {
         _ configure: (inout AMQPConnection.Configuration) -> Void = { _ in },
         _ body: (AMQPConnection, InMemoryPeer) async throws -> Void
     ) async throws -> (lines: [String], sent: [Frame], received: [Frame]) {
-        let log = LogKeeper()
+        let log = LogLines()
         var configuration = AMQPConnection.Configuration()
         configuration.tracesFrames = true
         configure(&configuration)
