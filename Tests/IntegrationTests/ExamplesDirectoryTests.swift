@@ -384,13 +384,13 @@ struct ExamplesDirectoryTests {
             _ = try await lookUntil("the receiver grants credit") { isFlow(socket.bytes) ? true : nil }
             var message = Self.half
             message.bodyBytes = ByteBuffer(repeating: 7, count: 60_000)
-            let payload = Array(try message.encoded().readableBytesView.prefix(30_000))
+            let payload = ByteBuffer(try message.encoded().readableBytesView.prefix(30_000))
             let tag = AMQPValue.binary(ByteBuffer(bytes: [1]))
             let fields: [AMQPValue] = [.uint(0), .uint(0), tag, .uint(0), false, true]
-            await socket.send(try FrameBytes.frame(.transfer, fields, payload: payload))
+            await socket.send(try Frame(.transfer, fields, payload: payload).bytes())
             try await self.waitForPart(copy)
-            await socket.send(try FrameBytes.frame(.detach, [.uint(0), true]))
-            await socket.send(try FrameBytes.frame(.close, []))
+            await socket.send(try Frame(.detach, [.uint(0), true]).bytes())
+            await socket.send(try Frame(.close, []).bytes())
             try await self.expectIncomplete(receiver, copy)
             socket.close()
         }

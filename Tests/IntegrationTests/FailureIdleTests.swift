@@ -32,7 +32,7 @@ struct FailureIdleTests {
         var configuration = AMQPListener.Configuration()
         configuration.connection.idleTimeout = .milliseconds(400)
         try await TestListener.with(configuration) { listener in
-            let opening = try FrameBytes.header + FrameBytes.frame(.open, ["silent"])
+            let opening = try FrameBytes.header + Frame(.open, ["silent"]).bytes()
             let start = ContinuousClock.now
             // The call returns when the listener closes the socket.
             let answer = try await exchange(opening, with: listener.listener.port) { _ in false }

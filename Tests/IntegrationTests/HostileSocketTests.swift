@@ -15,7 +15,7 @@ struct HostileSocketTests {
         case atOnce, inTheHeader, behindTheSASLHeader, behindTheLogin, behindTheHeader, inTheOpen
 
         func bytes() throws -> [UInt8] {
-            let initialise = try FrameBytes.frame(0x41, [.symbol("ANONYMOUS")], type: 1)
+            let initialise = try Frame(.initialise, [.symbol("ANONYMOUS")]).bytes()
             switch self {
             case .atOnce: return []
             case .inTheHeader: return Array(FrameBytes.saslHeader.prefix(5))
@@ -23,7 +23,7 @@ struct HostileSocketTests {
             case .behindTheLogin: return FrameBytes.saslHeader + initialise
             case .behindTheHeader: return FrameBytes.saslHeader + initialise + FrameBytes.header
             case .inTheOpen:
-                let open = try FrameBytes.frame(.open, ["silent"])
+                let open = try Frame(.open, ["silent"]).bytes()
                 return FrameBytes.saslHeader + initialise + FrameBytes.header + open.dropLast()
             }
         }
@@ -107,7 +107,7 @@ struct HostileSocketTests {
 
     /// The server sends endless challenges, each in time. One limit applies to all of them together.
     @Test func loginThatNeverEnds() async throws {
-        let challenge = try FrameBytes.frame(0x42, [.binary(ByteBuffer(string: "and?"))], type: 1)
+        let challenge = try Frame(.challenge, [.binary(ByteBuffer(string: "and?"))]).bytes()
         let greeting = FrameBytes.saslHeader + (try Self.mechanisms())
         let dialogue = greeting + Array(repeating: challenge, count: 100).joined()
         try await Trickle.serve(dialogue, piece: challenge.count) { port in
@@ -120,7 +120,7 @@ struct HostileSocketTests {
     }
 
     private static func mechanisms() throws -> [UInt8] {
-        try FrameBytes.frame(0x40, [.array(AMQPArray(symbols: ["PLAIN", "ANONYMOUS"]))], type: 1)
+        try Frame(.mechanisms, [.array(AMQPArray(symbols: ["PLAIN", "ANONYMOUS"]))]).bytes()
     }
 
     // MARK: TLS

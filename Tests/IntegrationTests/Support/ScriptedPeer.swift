@@ -5,12 +5,7 @@ import NIOPosix
 import NIOSSL
 import QpidProton
 import Synchronization
-
-/// What a peer may send in a frame. Source: AMQP 1.0 §2.7.
-enum Performative: UInt64, Sendable {
-    case open = 0x10
-    case begin, attach, flow, transfer, disposition, detach, end, close
-}
+import TestSupport
 
 /// A server that speaks AMQP frames by hand: it answers like a peer, or does what no good peer does.
 ///
@@ -48,11 +43,11 @@ final class ScriptedPeer: Sendable {
     }
 
     /// Decides about a frame; the number counts the frames of its kind on the connection, from 1.
-    typealias React = @Sendable (Performative, _ number: Int) -> Reaction
+    typealias React = @Sendable (Frame.Code, _ number: Int) -> Reaction
 
     private struct State {
         var channels: [any Channel] = []
-        var counts: [Performative: Int] = [:]
+        var counts: [Frame.Code: Int] = [:]
         var bytes: [UInt8] = []
     }
 
@@ -71,7 +66,7 @@ final class ScriptedPeer: Sendable {
     var connections: Int { self.state.withLock { $0.channels.count } }
 
     /// How many frames of a kind have come, on all connections.
-    func count(_ performative: Performative) -> Int { self.state.withLock { $0.counts[performative] ?? 0 } }
+    func count(_ performative: Frame.Code) -> Int { self.state.withLock { $0.counts[performative] ?? 0 } }
 
     /// Does something without being asked, on every connection.
     func act(_ reaction: Reaction) {
@@ -80,7 +75,7 @@ final class ScriptedPeer: Sendable {
 
     func note(_ channel: any Channel) { self.state.withLock { $0.channels.append(channel) } }
     func note(_ bytes: ByteBuffer) { self.state.withLock { $0.bytes += bytes.readableBytesView } }
-    func note(_ performative: Performative) { self.state.withLock { $0.counts[performative, default: 0] += 1 } }
+    func note(_ performative: Frame.Code) { self.state.withLock { $0.counts[performative, default: 0] += 1 } }
 
     /// Runs `body` with a peer and its URL.
     @discardableResult

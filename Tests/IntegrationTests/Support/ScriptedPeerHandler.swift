@@ -2,6 +2,7 @@
 
 import NIOCore
 import QpidProton
+import TestSupport
 
 /// One connection of a ``ScriptedPeer``.
 final class ScriptedPeerHandler: ChannelInboundHandler {
@@ -11,12 +12,12 @@ final class ScriptedPeerHandler: ChannelInboundHandler {
     private let peer: ScriptedPeer
     private var bytes = ByteBuffer()
     private var expectsHeader = true
-    private var counts: [Performative: Int] = [:]
+    private var counts: [Frame.Code: Int] = [:]
     private var lastSession: UInt16 = 0
     private var lastHandle = AMQPValue.uint(0)
     private var lastDelivery = AMQPValue.uint(0)
     /// The ends that this side has sent first: the answers to them are not answered.
-    private var begunEnds: Set<Performative> = []
+    private var begunEnds: Set<Frame.Code> = []
     private var owesMessages = false
     private var written = 0
 
@@ -57,34 +58,28 @@ final class ScriptedPeerHandler: ChannelInboundHandler {
         self.write(ByteBuffer(bytes: header), context)
         if isSASL {
             let mechanisms = AMQPValue.array(AMQPArray(symbols: self.peer.login.mechanisms))
-            self.send(0x40, [mechanisms], context, type: 1)
+            self.send(.mechanisms, [mechanisms], context)
         }
         return true
     }
 
     private func readFrame(_ context: ChannelHandlerContext) -> Bool {
         guard let size = self.bytes.getInteger(at: self.bytes.readerIndex, as: UInt32.self),
-            var frame = self.bytes.readSlice(length: Int(size))
+            var bytes = self.bytes.readSlice(length: Int(size))
         else { return false }
-        let isSASL = frame.getInteger(at: frame.readerIndex + 5, as: UInt8.self) == 1
-        let channel = frame.getInteger(at: frame.readerIndex + 6, as: UInt16.self) ?? 0
-        frame.moveReaderIndex(forwardBy: 8)
-        // An empty frame is a heartbeat.
-        guard frame.readableBytes > 0, let described = (try? AMQPValue(decoding: &frame))?.describedValue else {
-            return true
-        }
-        if isSASL {
-            guard self.peer.login.answersInit else { return true }
+        let frame = Frame(&bytes)
+        // A frame without a code is a heartbeat.
+        guard let code = frame.code else { return true }
+        if !code.isSASL {
+            self.react(code, frame.fields, frame.channel, context)
+        } else if self.peer.login.answersInit {
             self.expectsHeader = true
-            self.send(0x44, [.ubyte(self.peer.login.code)], context, type: 1)
-        } else if case .ulong(let code) = described.descriptor, let performative = Performative(rawValue: code) {
-            self.react(performative, described.value.listValue ?? [], channel, context)
+            self.send(.outcome, [.ubyte(self.peer.login.code)], context)
         }
         return true
     }
 
-    private func react(_ kind: Performative, _ fields: [AMQPValue], _ channel: UInt16, _ context: ChannelHandlerContext)
-    {
+    private func react(_ kind: Frame.Code, _ fields: [AMQPValue], _ channel: UInt16, _ context: ChannelHandlerContext) {
         self.peer.note(kind)
         self.counts[kind, default: 0] += 1
         if kind != .open && kind != .close { self.lastSession = channel }
@@ -102,7 +97,7 @@ final class ScriptedPeerHandler: ChannelInboundHandler {
     // MARK: Answering
 
     private func answer(
-        _ kind: Performative,
+        _ kind: Frame.Code,
         _ fields: [AMQPValue],
         _ channel: UInt16,
         _ context: ChannelHandlerContext
@@ -135,7 +130,7 @@ final class ScriptedPeerHandler: ChannelInboundHandler {
             for frame in (try? FrameBytes.twoMessages(handle: field(4), channel: channel)) ?? [] {
                 self.write(ByteBuffer(bytes: frame), context)
             }
-        case .flow, .disposition: break
+        default: break
         }
     }
 
@@ -157,24 +152,13 @@ final class ScriptedPeerHandler: ChannelInboundHandler {
     }
 
     private func send(
-        _ kind: Performative,
+        _ code: Frame.Code,
         _ fields: [AMQPValue],
         _ context: ChannelHandlerContext,
         _ channel: UInt16 = 0
     ) {
-        self.send(kind.rawValue, fields, context, type: 0, channel: channel)
-    }
-
-    private func send(
-        _ code: UInt64,
-        _ fields: [AMQPValue],
-        _ context: ChannelHandlerContext,
-        type: UInt8,
-        channel: UInt16 = 0
-    ) {
         do {
-            let frame = try FrameBytes.frame(code, fields, type: type, channel: channel)
-            self.write(ByteBuffer(bytes: frame), context)
+            self.write(try Frame(code, channel: channel, fields).encoded(), context)
         } catch {
             context.fireErrorCaught(error)
         }

@@ -2,6 +2,7 @@
 
 import CProton
 import NIOCore
+import TestSupport
 import Testing
 
 @testable import QpidProton

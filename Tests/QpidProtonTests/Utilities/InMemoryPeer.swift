@@ -5,6 +5,7 @@ import Foundation
 import Logging
 import NIOCore
 import NIOEmbedded
+import TestSupport
 
 @testable import QpidProton
 

@@ -2,6 +2,7 @@
 
 import Logging
 import NIOCore
+import TestSupport
 import Testing
 
 @testable import QpidProton

@@ -2,6 +2,7 @@
 
 import NIOCore
 import Synchronization
+import TestSupport
 
 @testable import QpidProton
 

@@ -1,23 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import NIOCore
-
-@testable import QpidProton
+package import NIOCore
+package import QpidProton
 
 /// A frame on the wire, for tests that check bytes or send bytes that Proton would not send.
-struct Frame: Sendable {
-    enum Code: UInt64 {
+package struct Frame: Sendable {
+    /// What a frame says. Source: AMQP 1.0 §2.7 and §5.3.3.
+    package enum Code: UInt64, Sendable {
         case open = 0x10
         case begin, attach, flow, transfer, disposition, detach, end, close
+        case mechanisms = 0x40
+        case initialise, challenge, response, outcome
+
+        package var isSASL: Bool { self.rawValue >= Self.mechanisms.rawValue }
     }
 
-    var channel: UInt16
+    package var channel: UInt16
     /// The performative; `nil` for an empty frame, a heartbeat.
-    var code: Code?
-    var fields: [AMQPValue]
-    var payload = ByteBuffer()
+    package var code: Code?
+    package var fields: [AMQPValue]
+    package var payload = ByteBuffer()
 
-    init(_ code: Code, channel: UInt16 = 0, _ fields: [AMQPValue], payload: ByteBuffer = ByteBuffer()) {
+    package init(_ code: Code, channel: UInt16 = 0, _ fields: [AMQPValue], payload: ByteBuffer = ByteBuffer()) {
         self.channel = channel
         self.code = code
         self.fields = fields
@@ -27,7 +31,7 @@ struct Frame: Sendable {
     /// Splits a recorded stream into its complete frames.
     ///
     /// - Parameter header: Whether the stream begins with the protocol header.
-    static func parse(_ stream: ByteBuffer, header: Bool = true) -> [Frame] {
+    package static func parse(_ stream: ByteBuffer, header: Bool = true) -> [Frame] {
         var stream = stream
         var frames: [Frame] = []
         if header { stream.moveReaderIndex(forwardBy: min(8, stream.readableBytes)) }
@@ -39,7 +43,8 @@ struct Frame: Sendable {
         return frames
     }
 
-    private init(_ bytes: inout ByteBuffer) {
+    /// Reads a whole frame.
+    package init(_ bytes: inout ByteBuffer) {
         let offset = Int(bytes.getInteger(at: bytes.readerIndex + 4, as: UInt8.self) ?? 2) * 4
         self.channel = bytes.getInteger(at: bytes.readerIndex + 6, as: UInt16.self) ?? 0
         self.fields = []
@@ -53,22 +58,28 @@ struct Frame: Sendable {
     }
 
     /// Returns the field at a position of the standard; `.null` if it was omitted.
-    func field(_ index: Int) -> AMQPValue { index < self.fields.count ? self.fields[index] : .null }
+    package func field(_ index: Int) -> AMQPValue { index < self.fields.count ? self.fields[index] : .null }
 
-    func encoded() throws -> ByteBuffer {
+    package func encoded() throws -> ByteBuffer {
         var body = ByteBuffer()
         if let code = self.code { try AMQPValue.described(code.rawValue, .list(self.fields)).encode(into: &body) }
         var frame = ByteBuffer()
         frame.writeInteger(UInt32(8 + body.readableBytes + self.payload.readableBytes))
-        frame.writeBytes([2, 0])
+        frame.writeBytes([2, self.code?.isSASL == true ? 1 : 0])
         frame.writeInteger(self.channel)
         frame.writeBuffer(&body)
         frame.writeImmutableBuffer(self.payload)
         return frame
     }
 
+    package func bytes() throws -> [UInt8] { Array(try self.encoded().readableBytesView) }
+}
+
+// MARK: Performatives
+
+extension Frame {
     /// Returns a transfer that needs no credit from Proton.
-    static func transfer(
+    package static func transfer(
         handle: UInt32,
         id: UInt32?,
         tag: [UInt8]? = nil,
@@ -90,7 +101,7 @@ struct Frame: Sendable {
     }
 
     /// Returns a flow; without a handle, a flow of the session alone.
-    static func flow(
+    package static func flow(
         nextIncomingID: UInt32? = 0,
         window: UInt32 = 1_000,
         nextOutgoingID: UInt32 = 0,
@@ -116,14 +127,15 @@ struct Frame: Sendable {
         )
     }
 
-    static func open(_ container: String = "adversary", maxFrame: UInt32 = 65_536, channelMax: UInt16 = 1_023) -> Frame
+    package static func open(_ container: String = "adversary", maxFrame: UInt32 = 65_536, channelMax: UInt16 = 1_023)
+        -> Frame
     {
         Frame(.open, [.string(container), .null, .uint(maxFrame), .ushort(channelMax)])
     }
 
     /// - Parameter answering: The channel of the library's session that this frame answers; `nil` for a session of the
     ///   peer's own.
-    static func begin(channel: UInt16 = 0, answering: UInt16? = nil, window: UInt32 = 10_000) -> Frame {
+    package static func begin(channel: UInt16 = 0, answering: UInt16? = nil, window: UInt32 = 10_000) -> Frame {
         Frame(
             .begin,
             channel: channel,
@@ -132,7 +144,7 @@ struct Frame: Sendable {
     }
 
     /// - Parameter isReceiver: Whether the attaching side is the receiver.
-    static func attach(
+    package static func attach(
         _ name: AMQPValue,
         handle: UInt32,
         isReceiver: Bool,
@@ -152,7 +164,7 @@ struct Frame: Sendable {
     }
 
     /// - Parameter isReceiver: Whether the deciding side is the receiver.
-    static func disposition(
+    package static func disposition(
         _ first: UInt32,
         _ last: UInt32? = nil,
         isReceiver: Bool = true,
@@ -164,7 +176,7 @@ struct Frame: Sendable {
         return Frame(.disposition, channel: channel, [.bool(isReceiver)] + ids + [.bool(settled), state])
     }
 
-    static func detach(_ handle: UInt32, channel: UInt16 = 0) -> Frame {
+    package static func detach(_ handle: UInt32, channel: UInt16 = 0) -> Frame {
         Frame(.detach, channel: channel, [.uint(handle), .bool(true)])
     }
 }

@@ -1,1 +1,0 @@
-../../../Tests/QpidProtonTests/Utilities/Frames.swift
