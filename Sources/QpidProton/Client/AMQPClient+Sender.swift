@@ -27,7 +27,12 @@ extension AMQPClient {
         timeout: Duration? = nil
     ) async throws(AMQPError) -> Sender {
         try configuration.validate()
-        let core = ClientSender(configuration, name: self.linkName(configuration.link.name), self.supervisor.clock)
+        let core = ClientSender(
+            configuration,
+            name: self.linkName(configuration.link.name),
+            self.supervisor.clock,
+            self.configuration.connection.sendBudget
+        )
         try await self.supervisor.add(core, timeout: timeout)
         return Sender(core, self)
     }

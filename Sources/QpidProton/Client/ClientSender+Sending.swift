@@ -66,20 +66,17 @@ extension ClientSender {
         self.change { state, work in
             if let end = state.end { return .refused(end.concerning(.notSent)) }
             let bytes = message.encoded.readableBytes
-            if state.waiting.isEmpty, state.queue.hasRoom(for: bytes) {
-                return .accepted(self.accept(message, &state))
-            }
+            if state.waiting.isEmpty, self.reserve(bytes, &state) { return .accepted(self.accept(message, &state)) }
             switch self.settings.link.overflow {
             case .suspend where waits:
                 let reply = Reply<AMQPClient.Tracker>()
                 state.waiting.append(Waiting(message: message, reply: reply))
                 // A message that needs a large part of the limit waits for its own room only.
-                state.isFull = bytes < self.settings.replayLimit.bytes / 8
+                if !state.queue.hasRoom(for: bytes) { state.isFull = bytes < self.settings.replayLimit.bytes / 8 }
                 if let deadline = message.deadline { state.nextExpiry = min(state.nextExpiry ?? deadline, deadline) }
                 return .waits(reply)
             case .dropOldest where waits:
-                state.queue.dropOldest(for: bytes)
-                if state.queue.hasRoom(for: bytes) { return .accepted(self.accept(message, &state)) }
+                if self.replaceOldest(bytes, &state) { return .accepted(self.accept(message, &state)) }
                 return .accepted(self.drop(message, &state, &work))
             case .dropNewest where waits: return .accepted(self.drop(message, &state, &work))
             case .suspend, .fail, .dropOldest, .dropNewest: return .refused(self.refusal(bytes, state))
@@ -110,12 +107,15 @@ extension ClientSender {
     }
 
     private func refusal(_ bytes: Int, _ state: State) -> AMQPError {
-        let limit = AMQPByteCount(self.settings.replayLimit.bytes)
+        let budget = state.queue.hasRoom(for: bytes) ? state.share?.budget : nil
+        let isBudget = budget != nil
+        let limit = budget.map { "memory budget of \($0.limit)" } ?? "replay limit of \(self.settings.replayLimit)"
+        let shared = budget.map { " of \($0.used.bytes) in the budget" } ?? ""
         let cause = state.link == nil ? ", and the link is lost" : ""
         let text =
-            "the replay limit of \(limit) is full: \(state.queue.used) bytes are not settled\(cause); the message has \(bytes) bytes"
+            "the \(limit) is full: \(state.queue.used) bytes\(shared) are not settled\(cause); the message has \(bytes) bytes"
         var error = AMQPError.client(.wouldBlock, text, fate: .notSent)
-        error.blockedBy = [.replayLimit, Self.cause(of: state.link)]
+        error.blockedBy = [isBudget ? .memoryBudget : .replayLimit, Self.cause(of: state.link)]
         return error
     }
 
@@ -129,7 +129,9 @@ extension ClientSender {
     func admit(_ state: inout State, _ work: inout Work) {
         if state.isFull, !state.queue.hasAmpleRoom { return }
         state.isFull = false
-        while let first = state.waiting.first, state.queue.hasRoom(for: first.message.encoded.readableBytes) {
+        while let first = state.waiting.first,
+            self.reserve(first.message.encoded.readableBytes, &state, for: first.reply)
+        {
             state.waiting.removeFirst()
             work.admitted.append((first.reply, .success(self.accept(first.message, &state))))
         }

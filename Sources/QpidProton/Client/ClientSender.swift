@@ -26,6 +26,10 @@ final class ClientSender: Sendable {
 
     struct State: Sendable {
         var queue: Queue
+        /// The bytes of the queue in the connections' send budget, if there is one.
+        var share: BudgetShare?
+        /// The waiting task that the budget has refused, which continues in its turn.
+        var refused: Reply<AMQPClient.Tracker>?
         var trackers = TrackerSource()
         var link: AMQPSender?
         /// Whether a task waits for the link's room with a message, which no other may overtake.
@@ -63,6 +67,7 @@ final class ClientSender: Sendable {
         var feeds: AMQPSender?
         var lost: AMQPSender?
         var arms: Duration?
+        var repayment: BudgetShare.Repayment?
     }
 
     let settings: AMQPClient.Sender.Configuration
@@ -71,16 +76,30 @@ final class ClientSender: Sendable {
     let first = Reply<Void>()
     private let state: Mutex<State>
 
-    init(_ settings: AMQPClient.Sender.Configuration, name: String, _ clock: ClientClock) {
+    /// - Parameter budget: The send budget of the connections, in which all messages of the queue count.
+    init(
+        _ settings: AMQPClient.Sender.Configuration,
+        name: String,
+        _ clock: ClientClock,
+        _ budget: AMQPMemoryBudget? = nil
+    ) {
         self.settings = settings
         self.name = name
         self.clock = clock
         let unfinished = AMQPUnfinished(linkName: name, address: settings.link.target.address)
         self.state = Mutex(State(queue: Queue(settings.limits), unfinished: unfinished))
+        guard let budget else { return }
+        let share = BudgetShare(budget, id: ObjectIdentifier(self)) { [weak self] in self?.change { _, _ in } }
+        self.state.withLock { $0.share = share }
     }
 
     deinit {
-        self.state.withLock { $0.trackers.close() }
+        let repayment = self.state.withLock { state in
+            state.trackers.close()
+            state.share?.close()
+            return state.share?.takeRepayment()
+        }
+        repayment?.pay()
     }
 
     var counts: AMQPClient.Fates { self.state.withLock { $0.queue.counts } }
@@ -108,6 +127,7 @@ final class ClientSender: Sendable {
         if !state.isFeeding, state.queue.hasNext, let link = state.link {
             self.pump(&state, link, at: self.clock.now, &work)
         }
+        self.returnBytes(&state)
         if !state.waiting.isEmpty { self.admit(&state, &work) }
         self.takeFinished(&state, &work)
         if !state.answered.isEmpty, !state.queue.isOpen, state.queue.isAnswered {
@@ -126,6 +146,8 @@ final class ClientSender: Sendable {
             state.armed = next
             work.arms = next
         }
+        self.returnBytes(&state)
+        work.repayment = state.share?.takeRepayment()
     }
 
     private func perform(_ work: Work) {
@@ -141,6 +163,7 @@ final class ClientSender: Sendable {
                 self?.expire(armed: deadline)
             }
         }
+        work.repayment?.pay()
     }
 
     // MARK: To the link

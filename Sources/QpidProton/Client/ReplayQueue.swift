@@ -29,7 +29,7 @@ struct ReplayQueue<Content> {
 
         /// Whether it may have been sent and waits to be sent again.
         var isInDoubt: Bool { !self.isInFlight && self.attempts > 0 }
-        fileprivate var charge: Int { self.bytes + ReplayQueue.overhead }
+        fileprivate var charge: Int { ReplayQueue.charge(self.bytes) }
     }
 
     let limits: Limits
@@ -79,11 +79,14 @@ struct ReplayQueue<Content> {
     /// each message.
     var hasAmpleRoom: Bool { self.used <= self.limits.bytes - self.limits.bytes / 8 }
 
+    /// Returns the bytes that a message counts with its overhead.
+    static func charge(_ bytes: Int) -> Int { bytes + self.overhead }
+
     // MARK: Acceptance
 
     /// Returns whether a message fits. An oversized message fits an empty queue.
     func hasRoom(for bytes: Int) -> Bool {
-        self.isEmpty || bytes + Self.overhead <= self.limits.bytes - self.used
+        self.isEmpty || Self.charge(bytes) <= self.limits.bytes - self.used
     }
 
     /// Accepts a message, whether it fits or not.
@@ -116,16 +119,24 @@ struct ReplayQueue<Content> {
         self.counts.count(fate)
     }
 
-    /// Drops the oldest messages that have never left, until a message fits or none is left.
-    mutating func dropOldest(for bytes: Int) {
-        var slot = self.list.first
-        while slot >= 0, !self.hasRoom(for: bytes) {
-            let next = self.list.next(slot)
+    /// Drops the oldest messages that have never left, as few as make room for a message. Drops none if they do not
+    /// suffice.
+    ///
+    /// - Parameter least: The bytes to free in any case, with the overhead.
+    mutating func dropOldest(for bytes: Int, freeing least: Int = 0) {
+        let charge = Self.charge(bytes)
+        let shortage = charge > self.limits.bytes ? self.used : charge - (self.limits.bytes - self.used)
+        let needed = max(least, shortage)
+        var (slot, slots, freed) = (self.list.first, [Int](), 0)
+        while slot >= 0, freed < needed {
             if let entry = self.list[slot], !entry.isInFlight, entry.attempts == 0 {
-                self.finish(slot, .dropped, .dropped)
+                slots.append(slot)
+                freed += entry.charge
             }
-            slot = next
+            slot = self.list.next(slot)
         }
+        guard freed >= needed else { return }
+        for slot in slots { self.finish(slot, .dropped, .dropped) }
     }
 
     // MARK: A turn

@@ -11,6 +11,9 @@ extension AMQPMemoryBudget {
         /// The bytes that all connections together may read without room: see ``margin``.
         fileprivate var margins = 0
         fileprivate var waiting: [ID: (room: Int, callback: @Sendable () -> Void)] = [:]
+
+        /// Whether a connection has ever received within the budget.
+        fileprivate(set) var haveJoined = false
     }
 
     /// The smallest reservation for a read, in bytes.
@@ -23,7 +26,10 @@ extension AMQPMemoryBudget {
     ///
     /// - Parameter margin: The most bytes of one read without room.
     func joinReaders(margin: Int) {
-        self.state.withLock { $0.readers.margins += margin }
+        self.state.withLock { state in
+            state.readers.margins += margin
+            state.readers.haveJoined = true
+        }
     }
 
     /// Unregisters a reading connection. The caller must hold no lock.

@@ -110,7 +110,7 @@ public final class AMQPMemoryBudget: Sendable {
         self.state.withLock { state in
             let isItsTurn =
                 if let served = state.served { served == id && !state.isRefused } else { state.waiters.isEmpty }
-            if isItsTurn, state.used == 0 || bytes <= self.limit.bytes - state.used {
+            if isItsTurn, state.used == 0 || bytes <= self.sendLimit(state) - state.used {
                 state.add(bytes)
                 state.hasGained = true
                 return true
@@ -123,6 +123,23 @@ public final class AMQPMemoryBudget: Sendable {
         }
     }
 
+    /// Returns the bytes that must be released for that many to fit.
+    ///
+    /// - Parameter returned: Bytes whose release is due.
+    func shortage(_ bytes: Int, without returned: Int) -> Int {
+        self.state.withLock { state in
+            let (used, limit) = (state.used - returned, self.sendLimit(state))
+            return bytes > limit ? used : max(0, bytes - (limit - used))
+        }
+    }
+
+    /// The most bytes that messages to send may fill. Where connections also receive within the budget, room is left
+    /// for their reads, which bring the credit and the outcomes that free the other bytes.
+    private func sendLimit(_ state: State) -> Int {
+        let limit = self.limit.bytes
+        return state.readers.haveJoined ? min(self.low.bytes, limit - limit / 8) : limit
+    }
+
     /// Reserves bytes with or without room.
     func reserve(_ bytes: Int) {
         self.state.withLock { $0.add(bytes) }
@@ -132,7 +149,7 @@ public final class AMQPMemoryBudget: Sendable {
     func exchange(_ released: Int, for bytes: Int) -> Bool {
         self.state.withLock { state in
             let rest = state.used - released
-            guard rest == 0 || bytes <= self.limit.bytes - rest else { return false }
+            guard rest == 0 || bytes <= self.sendLimit(state) - rest else { return false }
             state.used = rest
             state.add(bytes)
             return true

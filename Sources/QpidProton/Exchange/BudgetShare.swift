@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// One connection's part of an ``AMQPMemoryBudget``, protected by the connection's lock.
+/// The part of an ``AMQPMemoryBudget`` that one connection or one client's sender has, protected by its lock.
 struct BudgetShare: Sendable {
     /// The debt to the budget. It is paid without a lock, because the payment may call other connections.
     struct Repayment: Sendable {
@@ -17,7 +17,7 @@ struct BudgetShare: Sendable {
     let budget: AMQPMemoryBudget
     private let id: ObjectIdentifier
     private let callback: @Sendable () -> Void
-    private var held = 0
+    private(set) var held = 0
     private var returned = 0
     private var mustServe = false
 
@@ -50,8 +50,7 @@ struct BudgetShare: Sendable {
 
     /// Returns the number of bytes that must be released so that `bytes` bytes fit.
     func shortage(_ bytes: Int) -> Int {
-        let (used, limit) = (self.budget.used.bytes - self.returned, self.budget.limit.bytes)
-        return bytes > limit ? used : max(0, bytes - (limit - used))
+        self.budget.shortage(bytes, without: self.returned)
     }
 
     mutating func release(_ bytes: Int) {

@@ -425,12 +425,22 @@ extension Outbox {
         self.state.withLock { if $0.closed == nil { $0.gate.share = share } }
     }
 
-    func addLevel(_ limit: AMQPSendLimit?, parent: SlotKey?, _ link: LinkStatus? = nil) -> SlotKey {
+    func addLevel(
+        _ limit: AMQPSendLimit?,
+        parent: SlotKey?,
+        _ link: LinkStatus? = nil,
+        isPrepaid: Bool = false
+    ) -> SlotKey {
         let high = limit?.high.bytes ?? .max
         let low = limit?.low.bytes ?? .max
         return self.state.withLock { state in
             let isAutomatic = link != nil && limit?.isAutomatic == true
-            let node = state.gate.addLevel(ByteLedger(high: high, low: low), parent: parent, isAutomatic: isAutomatic)
+            let node = state.gate.addLevel(
+                ByteLedger(high: high, low: low),
+                parent: parent,
+                isAutomatic: isAutomatic,
+                isPrepaid: isPrepaid
+            )
             state.links[node] = link
             return node
         }

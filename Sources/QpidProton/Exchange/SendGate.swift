@@ -27,6 +27,8 @@ struct SendGate<Waiter> {
         var message: UInt32 = 0
         /// Whether the level has an ``AdmissionTuner``.
         var isTuned = false
+        /// Whether the holder of the link's messages counts them in the budget, so that the gate does not.
+        var isPrepaid = false
 
         /// Changes the level; returns its parent.
         mutating func apply(_ body: (inout Self) -> Void) -> Node? {
@@ -49,11 +51,17 @@ struct SendGate<Waiter> {
     /// The budget shared with other connections, after the levels of this connection.
     var share: BudgetShare?
 
-    /// Adds a level to the tree.
-    ///
-    /// - Parameter isAutomatic: Whether the limit tunes itself, up to that of the ledger.
-    mutating func addLevel(_ ledger: ByteLedger, parent: Node?, isAutomatic: Bool = false) -> Node {
-        let node = self.levels.insert(Level(ledger: ledger, parent: parent, isTuned: isAutomatic))
+    /// - Parameters:
+    ///   - isAutomatic: Whether the limit tunes itself, up to that of the ledger.
+    ///   - isPrepaid: Whether the holder of the link's messages counts them in the budget.
+    mutating func addLevel(
+        _ ledger: ByteLedger,
+        parent: Node?,
+        isAutomatic: Bool = false,
+        isPrepaid: Bool = false
+    ) -> Node {
+        let level = Level(ledger: ledger, parent: parent, isTuned: isAutomatic, isPrepaid: isPrepaid)
+        let node = self.levels.insert(level)
         if isAutomatic { self.tuners[node] = AdmissionTuner(ceiling: ledger.high) }
         return node
     }
@@ -141,7 +149,14 @@ struct SendGate<Waiter> {
         guard let first = self.waiters[link]?.first?.waiter else { return nil }
         if !self.isNext(first.part, at: link) { return (first.bytes, .stream) }
         let refusing = self.refusing(first.bytes, at: link, mayWait: true)
-        return (first.bytes, refusing.map { self.level(of: $0, from: link) } ?? (self.share == nil ? .link : .budget))
+        return (first.bytes, refusing.map { self.level(of: $0, from: link) } ?? (self.counts(link) ? .budget : .link))
+    }
+
+    /// Returns whether the bytes of a link count in a budget.
+    private func counts(_ link: Node) -> Bool { self.share != nil && self.levels[link]?.isPrepaid == false }
+
+    private mutating func releaseShare(_ bytes: Int, of link: Node) {
+        if self.counts(link) { self.share?.release(bytes) }
     }
 
     private func level(of node: Node, from link: Node) -> SendRefusal.Level {
@@ -215,7 +230,7 @@ struct SendGate<Waiter> {
         else {
             return nil
         }
-        var shortage = self.share?.shortage(first.bytes) ?? 0
+        var shortage = self.counts(link) ? self.share?.shortage(first.bytes) ?? 0 : 0
         var next: Node? = link
         while let current = next, let level = self.levels[current] {
             shortage = max(shortage, level.ledger.shortage(first.bytes))
@@ -228,10 +243,10 @@ struct SendGate<Waiter> {
     /// other items that pass.
     mutating func replace(_ bytes: Int, at link: Node) -> (replaced: Waiter?, admitted: [Waiter]) {
         var isUnblocked = false
-        self.share?.release(bytes)
+        self.releaseShare(bytes, of: link)
         self.forEachLevel(from: link) { if $0.ledger.remove(bytes) { isUnblocked = true } }
         guard let (id, first) = self.waiters[link]?.first, self.shortage(at: link) == 0,
-            self.share?.exchange(bytes, for: first.bytes) ?? true
+            !self.counts(link) || self.share?.exchange(bytes, for: first.bytes) == true
         else {
             self.removeIfDone(link)
             return (nil, isUnblocked ? self.retry() : [])
@@ -262,7 +277,7 @@ struct SendGate<Waiter> {
     mutating func release(_ bytes: Int, at link: Node) -> [Waiter] {
         guard self.levels.contains(link) else { return [] }
         var isUnblocked = false
-        self.share?.release(bytes)
+        self.releaseShare(bytes, of: link)
         self.forEachLevel(from: link) { if $0.ledger.remove(bytes) { isUnblocked = true } }
         self.removeIfDone(link)
         return isUnblocked ? self.retry() : []
@@ -309,7 +324,7 @@ struct SendGate<Waiter> {
             self.levels[refusing]?.ledger.refuse(bytes, mayWait: mayWait && refusing == link, isWaiting: isWaiting)
             return self.level(of: refusing, from: link)
         }
-        if self.share?.tryReserve(bytes, isWaiting: isWaiting) == false { return .budget }
+        if self.counts(link), self.share?.tryReserve(bytes, isWaiting: isWaiting) == false { return .budget }
         self.forEachLevel(from: link) { $0.ledger.add(bytes) }
         if !self.tuners.isEmpty { self.tuners[link]?.admit(bytes) }
         self.note(part, at: link)

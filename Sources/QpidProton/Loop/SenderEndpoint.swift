@@ -45,7 +45,12 @@ final class SenderEndpoint: LinkEndpoint {
         )
         // An overflow policy other than `suspend` uses the whole configured limit.
         let limit = configuration.overflow == .suspend ? configuration.sendLimit : configuration.sendLimit?.fixed
-        let node = self.handler.outbox.addLevel(limit, parent: self.session.node, self.status)
+        let node = self.handler.outbox.addLevel(
+            limit,
+            parent: self.session.node,
+            self.status,
+            isPrepaid: configuration.isPrepaid
+        )
         self.lane = lane
         self.node = node
         self.meter = self.handler.metrics?.meter(self, to: configuration.target, node: node)

@@ -200,6 +200,22 @@ struct MemoryBudgetTests {
 
     // MARK: Reading
 
+    @Test func messagesToSendLeaveRoomForReads() {
+        let budget = AMQPMemoryBudget(limit: .kibibytes(64))
+        #expect(budget.tryReserve(57_344) && budget.tryReserve(8_192))
+        budget.release(8_192)
+        budget.joinReaders(margin: AMQPMemoryBudget.margin)
+        #expect(!budget.tryReserve(1) && budget.isReadable(completing: 0))
+        #expect(budget.shortage(1, without: 0) == 1 && budget.shortage(1, without: 1) == 0)
+        #expect(!budget.exchange(1, for: 2) && budget.exchange(1, for: 1))
+        // A client's bytes stay while no connection reads.
+        budget.leaveReaders(ObjectIdentifier(budget), margin: AMQPMemoryBudget.margin)
+        #expect(!budget.tryReserve(1))
+        let narrow = AMQPMemoryBudget(limit: .kibibytes(64), low: .kibibytes(64))
+        narrow.joinReaders(margin: AMQPMemoryBudget.margin)
+        #expect(!narrow.tryReserve(1_000) || !narrow.tryReserve(57_000) || narrow.isReadable(completing: 0))
+    }
+
     @Test func readsAreNoLargerThanThereIsRoomFor() {
         let budget = AMQPMemoryBudget(limit: .mebibytes(1))
         for _ in 0..<20 { budget.joinReaders(margin: AMQPMemoryBudget.margin) }

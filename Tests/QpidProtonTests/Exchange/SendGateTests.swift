@@ -45,6 +45,25 @@ import Testing
         #expect(gate.release(100, at: link) == [3, 4])
     }
 
+    /// The holder of a prepaid link's messages counts them in the budget.
+    @Test func aPrepaidLinkDoesNotCountInTheBudget() {
+        let budget = AMQPMemoryBudget(limit: 100)
+        var gate = SendGate<Int>()
+        gate.share = BudgetShare(budget, id: ObjectIdentifier(budget)) {}
+        let session = gate.addLevel(ByteLedger(high: 250, low: 50), parent: nil)
+        let prepaid = gate.addLevel(ByteLedger(high: .max, low: .max), parent: session, isPrepaid: true)
+        let plain = gate.addLevel(ByteLedger(high: .max, low: .max), parent: session)
+        #expect(gate.admit(100, at: plain) == .admitted && gate.admit(150, at: prepaid) == .admitted)
+        #expect(budget.used == 100 && gate.ledger(session)?.used == 250)
+        gate.wait(1, id: 1, bytes: 20, at: prepaid)
+        #expect(gate.first(at: prepaid)?.level == .connection && gate.shortage(at: prepaid) == 20)
+        #expect(gate.replace(30, at: prepaid).replaced == 1)
+        #expect(gate.release(140, at: prepaid) == [] && budget.used == 100)
+        #expect(gate.release(100, at: plain) == [])
+        gate.share?.takeRepayment()?.pay()
+        #expect(budget.used == 0)
+    }
+
     @Test func linksTakeTurns() {
         var gate = SendGate<String>()
         let session = gate.addLevel(ByteLedger(high: 10, low: 0), parent: nil)

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import QpidProton
+import Synchronization
+import Testing
+
+/// One budget for the messages of clients and connections, through losses.
+@Suite(.timeLimit(.minutes(3)))
+struct ClientBudgetTests {
+    private static let overhead = 256
+    private let body = [UInt8](repeating: 7, count: 700)
+
+    /// Unsettled messages count once: also while the link holds them.
+    @Test func aMessageCountsOnceFromAcceptanceToSettlement() async throws {
+        let budget = AMQPMemoryBudget(limit: .mebibytes(1))
+        try await withClient {
+            $0.connection.sendBudget = budget
+        } _: { client, peer, proxy in
+            peer.withholdCredit(true)
+            peer.settle(false)
+            let sender = try await client.sender(to: "q")
+            for _ in 0..<10 { try await sender.enqueue(AMQPMessage(body: self.body)) }
+            let (link, kept) = (try #require(sender.link), sender.unsettledBytes)
+            #expect(link.outgoingBytes.bytes == kept.bytes - 10 * Self.overhead && budget.used == kept)
+            peer.receivers[0].grant(credit: 10)
+            try await waitUntil("all messages") { peer.arrivals.count == 10 && link.outgoingBytes == 0 }
+            #expect(budget.used == kept && sender.unsettledBytes == kept)
+            // Bytes of other links of the connection count as without a client.
+            let session = try await #require(client.connection).openSession()
+            let other = try await session.openSender(to: "other")
+            try await other.enqueue(AMQPMessage(body: self.body))
+            try await waitUntil("its bytes") { other.outgoingBytes > 0 }
+            #expect(budget.used.bytes == kept.bytes + other.outgoingBytes.bytes)
+            for arrival in peer.arrivals { arrival.delivery.accept() }
+            try await waitUntil("the outcomes") { sender.unsettledBytes == 0 }
+            #expect(budget.used == other.outgoingBytes)
+        }
+        #expect(budget.used == 0)
+    }
+
+    @Test func anOutageFillsTheBudgetAndNoMore() async throws {
+        let budget = AMQPMemoryBudget(limit: .kibibytes(16))
+        try await withClient {
+            $0.connection.sendBudget = budget
+        } _: { client, peer, proxy in
+            let sender = try await client.sender(to: "q")
+            proxy.beginOutage()
+            try await waitUntil("the loss") { sender.link == nil }
+            let full = try await failure(of: "the last message") {
+                for _ in 0..<1_000 { try sender.trySend(AMQPMessage(body: self.body)) }
+            }
+            #expect(full.blockedBy == [.memoryBudget, .closed] && budget.used <= .kibibytes(16))
+            // A connection of the same budget waits until the client has returned its bytes.
+            var configuration = AMQPConnection.Configuration()
+            configuration.sendBudget = budget
+            try await AMQPConnection.withConnection(to: peer.url, configuration: configuration) { connection in
+                let plain = try await connection.openSession().openSender(to: "plain")
+                let refused = try await failure(of: "the plain message") {
+                    try plain.trySend(AMQPMessage(body: self.body))
+                }
+                #expect(refused.blockedBy.first == .memoryBudget)
+                let sending = Task { try await plain.send(AMQPMessage(body: "plain")) }
+                proxy.endOutage()
+                #expect(try await within("the plain message") { try await sending.value } == .accepted)
+            }
+            try await waitUntil("the outcomes") { sender.unsettledBytes == 0 }
+            #expect(budget.used == 0 && budget.peak <= .kibibytes(16))
+        }
+    }
+
+    /// Messages that are kept leave room to read their outcomes.
+    @Test(arguments: [false, true])
+    func aBudgetOfBothDirectionsNeverStopsTheReads(_ isClient: Bool) async throws {
+        let budget = AMQPMemoryBudget(limit: .kibibytes(64))
+        try await withClient { configuration in
+            configuration.connection.sendBudget = budget
+            configuration.connection.receiveBudget = budget
+        } _: { client, peer, proxy in
+            peer.withholdCredit(true)
+            let sender = try await client.sender(to: "q")
+            let plain = try await #require(client.connection).openSession().openSender(to: "q")
+            try await waitUntil("the links") { peer.receivers.count == 2 }
+            let sending = Task {
+                for _ in 0..<500 {
+                    if isClient {
+                        try await sender.enqueue(AMQPMessage(body: self.body))
+                    } else {
+                        try await plain.enqueue(AMQPMessage(body: self.body))
+                    }
+                }
+            }
+            try await waitUntil("a full budget") { budget.used.bytes > budget.low.bytes - 2_000 }
+            if isClient {
+                // The messages are kept while the client connects again.
+                proxy.end(.cut, .toServer)
+                try await waitUntil("the next link") { peer.receivers.count == 3 && sender.link != nil }
+            }
+            peer.receivers[isClient ? 2 : 1].grant(credit: 500)
+            try await within("all messages") { try await sending.value }
+            try await waitUntil("the outcomes") { sender.unsettledBytes == 0 && peer.arrivals.count == 500 }
+            #expect(budget.peak <= .kibibytes(64))
+        }
+        #expect(budget.used == 0)
+    }
+
+    /// Losses, expiries, poison, drops, cancellations and closes: the budget ends empty.
+    @Test func theBudgetIsEmptyAfterEveryFate() async throws {
+        let budget = AMQPMemoryBudget(limit: .kibibytes(128))
+        let fates = Mutex(AMQPClient.Fates())
+        try await withClient {
+            $0.connection.sendBudget = budget
+        } _: { client, peer, proxy in
+            var random = SplitMix(seed: 7)
+            var lasting = AMQPClient.Sender.Configuration(target: "a")
+            lasting.poisonLimit = 2
+            var dropping = AMQPClient.Sender.Configuration(target: "b")
+            dropping.link.overflow = .dropOldest
+            dropping.onLoss = .fail
+            let senders = [try await client.sender(lasting), try await client.sender(dropping)]
+            let sending = senders.enumerated().map { index, sender in
+                Task {
+                    var number = 0
+                    while !Task.isCancelled {
+                        number += 1
+                        let options = AMQPSendOptions(expiresAfter: number % 5 == 0 ? .milliseconds(3) : nil)
+                        let message = AMQPMessage(body: self.body)
+                        if number % 7 == 0 {
+                            _ = try? await sender.send(message, options: options, timeout: .milliseconds(2))
+                        } else if (try? await sender.enqueue(message, options: options)) == nil {
+                            await Task.yield()
+                        }
+                        if index == 1, number % 200 == 0 { try? await Task.sleep(for: .milliseconds(1)) }
+                    }
+                }
+            }
+            for round in 0..<25 {
+                peer.settle(round % 3 != 0)
+                try? await Task.sleep(for: .milliseconds(Int.random(in: 5...40, using: &random)))
+                if round % 5 == 4 { proxy.beginOutage() } else { proxy.end(.cut, .toServer) }
+                try? await Task.sleep(for: .milliseconds(Int.random(in: 1...20, using: &random)))
+                proxy.endOutage()
+                for sender in senders { #expect(sender.fates.addUp) }
+                #expect(budget.used <= .kibibytes(128))
+            }
+            for task in sending { task.cancel() }
+            for task in sending { await task.value }
+            for sender in senders {
+                await sender.close(within: .milliseconds(200))
+                let own = sender.fates
+                #expect(own.queued == 0 && own.inFlight == 0 && own.addUp, "\(own)")
+                fates.withLock { all in
+                    all.expired += own.expired
+                    all.dropped += own.dropped
+                    all.inDoubt += own.inDoubt
+                    all.notSent += own.notSent
+                    all.accepted += own.accepted
+                }
+            }
+            #expect(budget.used == 0 && budget.peak <= .kibibytes(128))
+        }
+        #expect(budget.used == 0)
+        let all = fates.withLock { $0 }
+        print("the budget's fates: \(all)")
+        #expect(all.accepted > 0 && all.expired > 0 && all.inDoubt > 0 && all.dropped > 0, "\(all)")
+    }
+}
