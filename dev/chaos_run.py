@@ -260,7 +260,7 @@ def losses_thousand(run):
     run.faults = sum(line.startswith("fault") for line in broken.lines)
     run.finish(load)
     before, half, after = (Account(run.folder).summary["measured"][name] for name in ("before", "half", "after"))
-    for name, limit in (("sockets", 0), ("descriptors", 0), ("threads", 0), ("allocated", MIB // 2), ("resident", 8 * MIB)):
+    for name, limit in (("sockets", 0), ("descriptors", 0), ("threads", 0), ("tasks", 10), ("allocated", MIB // 2), ("resident", 8 * MIB)):
         run.notes.append(
             f"{name} {before[name]:,} before, {half[name]:,} after {count // 2:,} and {after[name]:,} after {count:,} losses")
         if after[name] - before[name] > limit:

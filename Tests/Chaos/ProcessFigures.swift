@@ -13,6 +13,8 @@ struct ProcessFigures: Codable {
     /// All open descriptors.
     var descriptors: Int
     var threads: Int
+    /// The living Swift tasks; 0 where they cannot be counted.
+    var tasks: Int
 
     static func measured() -> ProcessFigures {
         Allocator.trim()
@@ -25,7 +27,8 @@ struct ProcessFigures: Codable {
             allocated: Allocator.allocated,
             sockets: targets.count { $0.hasPrefix("socket:") },
             descriptors: targets.count,
-            threads: Self.status("Threads:")
+            threads: Self.status("Threads:"),
+            tasks: LiveTasks.count ?? 0
         )
     }
 

@@ -55,7 +55,7 @@ struct ClientAttempt: Sendable {
             if !Task.isCancelled { done.resolve(.success(nil)) }
         }
         let timer = Task {
-            do { try await Task.sleep(for: limit) } catch { return }
+            do { try await ClientClock.sleep(for: limit) } catch { return }
             let error = AMQPError.client(.timeout, "onConnect did not finish within \(limit)", scope: .connection)
             done.resolve(.success(Failure(error: error, isFatal: false)))
         }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import NIOCore
+internal import NIOPosix
+
 /// The clock of a client: durations since its start.
 struct ClientClock: Sendable {
     private let start = ContinuousClock.now
@@ -14,7 +17,20 @@ struct ClientClock: Sendable {
 
     /// Suspends until a time. Throws if the task is cancelled.
     func sleep(until time: Duration) async throws {
-        try await Task.sleep(until: self.start + time, clock: .continuous)
+        try await Self.sleep(for: time - self.now)
+    }
+
+    /// Suspends for a time. Throws if the task is cancelled.
+    ///
+    /// A cancelled `Task.sleep` has a task of the runtime until its time has come, which may be minutes for a time limit
+    /// of each message.
+    static func sleep(for time: Duration) async throws(AMQPError) {
+        let reply = Reply<Void>()
+        let timer = MultiThreadedEventLoopGroup.singleton.next().scheduleTask(in: .nanoseconds(time.nanoseconds)) {
+            reply.resolve(.success(()))
+        }
+        defer { timer.cancel() }
+        try await reply.value()
     }
 }
 
@@ -31,7 +47,7 @@ func withLimit<Value: Sendable>(
         }
         if let limit {
             group.addTask {
-                try? await Task.sleep(for: limit)
+                try? await ClientClock.sleep(for: limit)
                 return nil
             }
         }

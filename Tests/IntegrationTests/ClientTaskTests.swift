@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import QpidProton
+import Testing
+
+/// No task of a client remains. Each test counts the tasks of a process of its own.
+@Suite(.timeLimit(.minutes(5)))
+struct ClientTaskTests {
+    /// The most tasks that come and go at rest, such as those of the test itself.
+    private static let slack = 10
+
+    @Test func lossesLeaveNoTask() async throws {
+        let output = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
+            try await ClientTaskTests.countAfterLosses(300)
+        }
+        Self.show(output)
+    }
+
+    @Test func handledMessagesLeaveNoTask() async throws {
+        let output = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
+            try await ClientTaskTests.countAfterMessages(1_000)
+        }
+        Self.show(output)
+    }
+
+    /// Shows the figures of the other process.
+    private static func show(_ output: ExitTest.Result?) {
+        for line in String(decoding: output?.standardOutputContent ?? [], as: UTF8.self).split(separator: "\n")
+        where line.hasPrefix("tasks") { print(line) }
+    }
+
+    private static func countAfterLosses(_ losses: Int) async throws {
+        try await withClient {
+            $0.onConnect = { _, _ in }
+        } _: { client, peer, proxy in
+            let sender = try await client.sender(to: "a")
+            let receiver = try await client.receiver(from: "b")
+            func lose(_ count: Int) async throws {
+                for _ in 0..<count {
+                    let connections = peer.connections.count
+                    for number in 0..<3 {
+                        let limit: Duration? = number == 0 ? .seconds(60) : nil
+                        try await sender.enqueue(AMQPMessage(body: "\(number)"), options: .init(expiresAfter: limit))
+                    }
+                    proxy.end(.cut, .toServer)
+                    try await waitUntil("the next connection") {
+                        peer.connections.count > connections && sender.link != nil && receiver.link != nil
+                            && client.health.isReady
+                    }
+                }
+                try await waitUntil("the outcomes") { sender.unsettledBytes == 0 }
+            }
+            // What comes with the first losses stays.
+            try await lose(20)
+            try await Self.expectNoMore("\(losses) losses") { try await lose(losses) }
+        }
+    }
+
+    private static func countAfterMessages(_ messages: Int) async throws {
+        try await withConsumer {
+            $0.timeout = .seconds(300)
+        } handler: { _ in
+        } _: { consumer, sender, _, _ in
+            func send(_ count: Int) async throws {
+                for number in 0..<count { try await sender.send(AMQPMessage(body: "\(number)")) }
+            }
+            try await send(20)
+            try await Self.expectNoMore("\(messages) messages") { try await send(messages) }
+        }
+    }
+
+    private static func expectNoMore(_ what: String, after body: () async throws -> Void) async throws {
+        let before = try #require(LiveTasks.count)
+        try await body()
+        var after = 0
+        for _ in 0..<100 {
+            after = try #require(LiveTasks.count)
+            if after <= before + Self.slack { break }
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        print("tasks: \(before) before, \(after) after \(what)")
+        guard after <= before + Self.slack else { throw Remaining(count: after - before) }
+    }
+
+    private struct Remaining: Error { let count: Int }
+}
