@@ -8,7 +8,8 @@ internal import Synchronization
 /// sending and not yet written. As their ``AMQPConnection/Configuration/receiveBudget``, it limits the received bytes
 /// that they hold. One budget can be both.
 ///
-/// For sending, a message passes the limits of its link, session and connection and then the budget. A message larger than the whole limit passes when the budget is empty.
+/// For sending, a message passes the limits of its link, session and connection and then the budget. A message larger
+/// than the whole limit passes when the budget is empty.
 ///
 /// When the budget is full, sending suspends. Sending resumes when the budget has fallen to ``low``, in the order in
 /// which the connections began to wait. When a connection ends, its bytes return to the budget.
@@ -93,7 +94,7 @@ public final class AMQPMemoryBudget: Sendable {
         self.low = min(low ?? AMQPByteCount(limit.bytes - limit.bytes / 8), self.limit)
     }
 
-    /// The bytes that the connections hold now.
+    /// The bytes that the connections and the clients' senders hold now.
     public var used: AMQPByteCount { AMQPByteCount(self.state.withLock { $0.used }) }
     /// The highest value of ``used`` so far.
     public var peak: AMQPByteCount { AMQPByteCount(self.state.withLock { $0.peak }) }
