@@ -59,6 +59,9 @@ extension AMQPClient {
             ///
             /// A message counts for its encoded bytes and 256 B. The sender accepts a larger message when it holds no
             /// other. Sending suspends at the limit, whether a connection is open or not.
+            ///
+            /// The same bytes count in the ``AMQPConnection/Configuration/sendBudget`` of the client's connections, if
+            /// there is one, and sending suspends while it is full.
             public var replayLimit: AMQPByteCount = .mebibytes(16)
             /// How many consecutive losses may have the same message first in doubt: 3 by default, at least 1.
             ///
@@ -177,7 +180,8 @@ extension AMQPClient {
             settled: Bool? = nil,
             options: AMQPSendOptions = .init()
         ) async throws(AMQPError) -> Tracker {
-            try await self.enqueue(encoded: Self.encoded(message), settled: settled, options: options)
+            let encoded = try Self.encoded(message)
+            return try await self.core.enqueue(self.core.message(encoded, settled, options, header: message.header))
         }
 
         /// Accepts an encoded message. Otherwise the same as ``enqueue(_:settled:options:)``.
@@ -210,7 +214,8 @@ extension AMQPClient {
             settled: Bool? = nil,
             options: AMQPSendOptions = .init()
         ) throws(AMQPError) -> Tracker {
-            try self.trySend(encoded: Self.encoded(message), settled: settled, options: options)
+            let encoded = try Self.encoded(message)
+            return try self.core.trySend(self.core.message(encoded, settled, options, header: message.header))
         }
 
         /// Accepts an encoded message if it fits now. Otherwise the same as ``trySend(_:settled:options:)``.
@@ -229,7 +234,9 @@ extension AMQPClient {
         }
 
         private static func encoded(_ message: AMQPMessage) throws(AMQPError) -> ByteBuffer {
-            do throws(AMQPError) { return try message.encoded() } catch { throw error.concerning(.notSent) }
+            var encoded = SpareBuffers.shared.take()
+            do throws(AMQPError) { try message.encode(into: &encoded) } catch { throw error.concerning(.notSent) }
+            return encoded
         }
 
         /// Sends the accepted messages, waits for their outcomes, and closes the sender, within a limit.

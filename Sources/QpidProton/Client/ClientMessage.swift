@@ -4,23 +4,54 @@ internal import NIOCore
 
 /// A message that the application hands to a client's sender.
 struct ClientMessage: Sendable {
-    let encoded: ByteBuffer
-    let options: AMQPSendOptions
-    let isSettled: Bool
-    /// The time of the handover, and the deadline for the first byte.
-    let start: Duration
-    let deadline: Duration?
-    let timeToLive: Duration?
+    /// The options and times of a message that has any, which most have not.
+    private final class Rest: Sendable {
+        let options: AMQPSendOptions
+        let start: Duration
+        let deadline: Duration?
+        let timeToLive: Duration?
 
-    init(_ encoded: ByteBuffer, _ options: AMQPSendOptions, isSettled: Bool, at now: Duration) {
-        self.encoded = encoded
-        self.options = options
-        self.isSettled = isSettled
-        self.start = now
-        self.timeToLive = Self.hasHeader(encoded) ? MessageSections(encoded)?.timeToLive : nil
-        let limit = [options.expiresAfter, self.timeToLive].compactMap(\.self).min()
-        self.deadline = limit.map { now + max(.zero, $0) }
+        init(_ options: AMQPSendOptions, _ timeToLive: Duration?, at now: Duration) {
+            self.options = options
+            self.start = now
+            self.timeToLive = timeToLive
+            let limit = [options.expiresAfter, timeToLive].compactMap(\.self).min()
+            self.deadline = limit.map { now + max(.zero, $0) }
+        }
     }
+
+    let encoded: ByteBuffer
+    let isSettled: Bool
+    private let rest: Rest?
+
+    /// - Parameters:
+    ///   - header: The header, if it is known. Otherwise the bytes tell the time to live.
+    ///   - now: The time of the handover, of which only a limit of time makes use.
+    init(
+        _ encoded: ByteBuffer,
+        _ options: AMQPSendOptions,
+        isSettled: Bool,
+        header: AMQPHeader? = nil,
+        at now: @autoclosure () -> Duration
+    ) {
+        self.encoded = encoded
+        self.isSettled = isSettled
+        let timeToLive: Duration?
+        if let header {
+            timeToLive = header.timeToLive
+        } else {
+            timeToLive = Self.hasHeader(encoded) ? MessageSections(encoded)?.timeToLive : nil
+        }
+        let hasRest = timeToLive != nil || options != AMQPSendOptions()
+        self.rest = hasRest ? Rest(options, timeToLive, at: now()) : nil
+    }
+
+    var options: AMQPSendOptions { self.rest?.options ?? AMQPSendOptions() }
+    /// The time of the handover of a message with a deadline.
+    var start: Duration { self.rest?.start ?? .zero }
+    /// The deadline for the first byte.
+    var deadline: Duration? { self.rest?.deadline }
+    var timeToLive: Duration? { self.rest?.timeToLive }
 
     /// Returns whether the message begins with a header. Source: AMQP 1.0 §3.2.1.
     private static func hasHeader(_ encoded: ByteBuffer) -> Bool {
@@ -35,6 +66,7 @@ struct ClientMessage: Sendable {
     /// Returns the bytes for an attempt: with the rest of the time to live, and marked after the first attempt.
     func bytes(at now: Duration, attempt: Int, marksReplays: Bool) -> ByteBuffer {
         let isMarked = marksReplays && attempt > 1
+        guard isMarked || self.rest != nil else { return self.encoded }
         let left = self.timeToLive.map { $0 - (now - self.start) }
         guard isMarked || left.map({ $0.milliseconds != self.timeToLive?.milliseconds }) ?? false,
             var sections = MessageSections(self.encoded)

@@ -16,7 +16,8 @@ extension ClientSender {
     func message(
         _ encoded: ByteBuffer,
         _ settled: Bool?,
-        _ options: AMQPSendOptions
+        _ options: AMQPSendOptions,
+        header: AMQPHeader? = nil
     ) throws(AMQPError) -> ClientMessage {
         if let tag = options.deliveryTag, !(1...32).contains(tag.count) {
             let text = "the delivery-tag has \(tag.count) bytes: it must have 1 to 32"
@@ -33,7 +34,7 @@ extension ClientSender {
             let text = "the link's settle mode is \(isSettled ? "settled" : "unsettled")"
             throw .client(.invalidArgument, text, fate: .notSent)
         }
-        return ClientMessage(encoded, options, isSettled: isSettled, at: self.clock.now)
+        return ClientMessage(encoded, options, isSettled: isSettled, header: header, at: self.clock.now)
     }
 
     /// Accepts a message, and suspends until it fits.
@@ -85,25 +86,30 @@ extension ClientSender {
     }
 
     private func accept(_ message: ClientMessage, _ state: inout State) -> AMQPClient.Tracker {
-        let (promise, tracker) = state.trackers.next()
+        let promise = state.trackers.next()
+        let deadline = message.deadline
         let key = state.queue.accept(
-            Accepted(message: message, promise: promise, tracker: tracker),
+            Accepted(message: message, promise: promise),
             bytes: message.encoded.readableBytes,
-            deadline: message.deadline,
+            deadline: deadline,
             isSettled: message.isSettled
         )
-        if let deadline = message.deadline { state.nextExpiry = min(state.nextExpiry ?? deadline, deadline) }
-        return AMQPClient.Tracker(tracker: tracker, key: key)
+        promise.place = key.slot
+        if let deadline {
+            state.nextExpiry = min(state.nextExpiry ?? deadline, deadline)
+            state.hasDeadlines = true
+        }
+        return AMQPClient.Tracker(tracker: promise.tracker, key: key)
     }
 
     private func drop(_ message: ClientMessage, _ state: inout State, _ work: inout Work) -> AMQPClient.Tracker {
-        let (promise, tracker) = state.trackers.next()
+        let promise = state.trackers.next()
         state.queue.refuse(.dropped)
         var error = self.refusal(message.encoded.readableBytes, state).concerning(.dropped)
         error.condition = .dropped
         error.scope = .delivery
         work.resolved.append((promise, .failure(error)))
-        return AMQPClient.Tracker(tracker: tracker, key: nil)
+        return AMQPClient.Tracker(tracker: promise.tracker, key: nil)
     }
 
     private func refusal(_ bytes: Int, _ state: State) -> AMQPError {
@@ -136,7 +142,7 @@ extension ClientSender {
             work.admitted.append((first.reply, .success(self.accept(first.message, &state))))
         }
         guard !work.admitted.isEmpty, !state.isFeeding, let link = state.link else { return }
-        self.pump(&state, link, at: self.clock.now, &work)
+        self.pump(&state, link, at: self.now(state), &work)
     }
 
     /// Removes a waiting task. Returns its result if that arrived first.

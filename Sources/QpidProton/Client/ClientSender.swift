@@ -15,7 +15,6 @@ final class ClientSender: Sendable {
     struct Accepted: Sendable {
         let message: ClientMessage
         let promise: TrackerPromise
-        let tracker: AMQPTracker
     }
 
     /// A task that waits for room.
@@ -30,7 +29,7 @@ final class ClientSender: Sendable {
         var share: BudgetShare?
         /// The waiting task that the budget has refused, which continues in its turn.
         var refused: Reply<AMQPClient.Tracker>?
-        var trackers = TrackerSource()
+        var trackers = TrackerSource { _ in }
         var link: AMQPSender?
         /// Whether a task waits for the link's room with a message, which no other may overtake.
         var isFeeding = false
@@ -49,6 +48,8 @@ final class ClientSender: Sendable {
         var handed: [Reply<Void>] = []
         /// The earliest deadline that may apply to a message without a link, and the deadline of the timer.
         var nextExpiry: Duration?
+        /// Whether a message has had a deadline: otherwise the time does not matter.
+        var hasDeadlines = false
         var armed: Duration?
         /// The messages in doubt that the last link received again.
         var replayed = 0
@@ -60,7 +61,8 @@ final class ClientSender: Sendable {
 
     /// The work to do after releasing the lock.
     struct Work: Sendable {
-        var handed = FewElements<(key: Queue.Key, tracker: AMQPTracker)>()
+        /// The memory of settled messages.
+        var spares: [ByteBuffer] = []
         var resolved = FewElements<(promise: TrackerPromise, answer: Result<AMQPOutcome, AMQPError>)>()
         var admitted: [(reply: Reply<AMQPClient.Tracker>, answer: Result<AMQPClient.Tracker, AMQPError>)] = []
         var replies: [Reply<Void>] = []
@@ -88,9 +90,14 @@ final class ClientSender: Sendable {
         self.clock = clock
         let unfinished = AMQPUnfinished(linkName: name, address: settings.link.target.address)
         self.state = Mutex(State(queue: Queue(settings.limits), unfinished: unfinished))
-        guard let budget else { return }
-        let share = BudgetShare(budget, id: ObjectIdentifier(self)) { [weak self] in self?.change { _, _ in } }
-        self.state.withLock { $0.share = share }
+        let trackers = TrackerSource { [weak self] answers in
+            guard let self else { return answers.forEach { $0.promise.resolve($0.result) } }
+            self.answer(answers)
+        }
+        let share = budget.map { budget in
+            BudgetShare(budget, id: ObjectIdentifier(self)) { [weak self] in self?.change { _, _ in } }
+        }
+        self.state.withLock { ($0.trackers, $0.share) = (trackers, share) }
     }
 
     deinit {
@@ -125,7 +132,7 @@ final class ClientSender: Sendable {
     /// Completes every change, under the lock.
     private func complete(_ state: inout State, _ work: inout Work) {
         if !state.isFeeding, state.queue.hasNext, let link = state.link {
-            self.pump(&state, link, at: self.clock.now, &work)
+            self.pump(&state, link, at: self.now(state), &work)
         }
         self.returnBytes(&state)
         if !state.waiting.isEmpty { self.admit(&state, &work) }
@@ -151,7 +158,7 @@ final class ClientSender: Sendable {
     }
 
     private func perform(_ work: Work) {
-        work.handed.forEach { handed in handed.tracker.whenSettled { self.answer(handed.key, $0) } }
+        if !work.spares.isEmpty { SpareBuffers.shared.giveBack(work.spares) }
         work.resolved.forEach { $0.promise.resolve($0.answer) }
         for admitted in work.admitted { admitted.reply.resolve(admitted.answer) }
         for reply in work.replies { reply.resolve(.success(())) }
@@ -166,6 +173,9 @@ final class ClientSender: Sendable {
         work.repayment?.pay()
     }
 
+    /// The time, where a message has a deadline.
+    func now(_ state: borrowing State) -> Duration { state.hasDeadlines ? self.clock.now : .zero }
+
     // MARK: To the link
 
     /// Hands over the messages that fit in the link. Returns whether it is full.
@@ -174,12 +184,12 @@ final class ClientSender: Sendable {
         while let next = state.queue.next(at: now) {
             do throws(AMQPError) {
                 let (bytes, options) = self.attempt(next.entry, at: now)
-                let tracker = try link.trySend(
+                try link.trySend(
                     encoded: bytes,
                     settled: next.entry.isSettled,
-                    options: options
+                    options: options,
+                    as: next.entry.content.promise
                 )
-                work.handed.append((next.key, tracker))
             } catch {
                 guard error.condition == .wouldBlock else {
                     self.fail(&state, next.key, error, &work)
@@ -205,41 +215,50 @@ final class ClientSender: Sendable {
     /// Waits for the link's room with one message after another, until the link has received all.
     private func feed(_ link: AMQPSender) async {
         var next = self.takeForFeed(link)
-        while let (key, bytes, settled, options) = next {
+        while let (message, bytes, options) = next {
+            let promise = message.entry.content.promise
             do throws(AMQPError) {
-                let tracker = try await link.enqueue(encoded: bytes, settled: settled, options: options)
-                tracker.whenSettled { self.answer(key, $0) }
+                try await link.enqueue(encoded: bytes, settled: message.entry.isSettled, options: options, as: promise)
             } catch {
-                self.change { self.fail(&$0, key, error, &$1) }
+                self.change { self.fail(&$0, message.key, error, &$1) }
             }
             next = self.takeForFeed(link)
         }
     }
 
     /// Hands over the messages that fit in the link, and returns the message that must wait. `nil` ends the feeding.
-    private func takeForFeed(_ link: AMQPSender) -> (Queue.Key, ByteBuffer, Bool, AMQPSendOptions)? {
+    private func takeForFeed(
+        _ link: AMQPSender
+    ) -> (next: (key: Queue.Key, entry: Queue.Entry), bytes: ByteBuffer, options: AMQPSendOptions)? {
         self.change { state, work in
             guard state.link === link, state.isFeeding else { return nil }
-            let now = self.clock.now
+            let now = self.now(state)
             guard self.pump(&state, link, at: now, &work), let next = state.queue.next(at: now) else {
                 state.isFeeding = false
                 return nil
             }
             let (bytes, options) = self.attempt(next.entry, at: now)
-            return (next.key, bytes, next.entry.isSettled, options)
+            return (next, bytes, options)
         }
     }
 
     // MARK: From the link
 
-    /// Handles the link's report about a message.
-    private func answer(_ key: Queue.Key, _ result: Result<AMQPOutcome, AMQPError>) {
+    /// Handles a link's reports about messages.
+    private func answer(_ answers: [TrackerSource.Answer]) {
         self.change { state, work in
-            switch result {
-            case .success(let outcome):
-                guard let entry = state.queue.settle(key, outcome) else { return }
-                work.resolved.append((entry.content.promise, result))
-            case .failure(let error): self.fail(&state, key, error, &work)
+            work.spares.reserveCapacity(answers.count)
+            for answer in answers {
+                let promise = answer.promise
+                guard let key = state.queue.key(at: promise.place) else { continue }
+                assert(state.queue.entry(key)?.content.promise == promise, "an answer for another message")
+                switch answer.result {
+                case .success(let outcome):
+                    guard let entry = state.queue.settle(key, outcome) else { continue }
+                    work.resolved.append((promise, answer.result))
+                    work.spares.append(entry.content.message.encoded)
+                case .failure(let error): self.fail(&state, key, error, &work)
+                }
             }
         }
     }
@@ -262,75 +281,5 @@ final class ClientSender: Sendable {
     private static func isAlone(_ error: AMQPError) -> Bool {
         error.scope == .delivery || error.condition == .invalidArgument || error.fate == .expired
             || error.fate == .dropped
-    }
-
-    /// Answers the messages whose fate the queue has decided.
-    private func takeFinished(_ state: inout State, _ work: inout Work) {
-        for finished in state.queue.takeFinished() {
-            let content = finished.entry.content
-            work.resolved.append((content.promise, .failure(self.error(of: finished, state))))
-            guard finished.cause == .ended else { continue }
-            if finished.fate == .inDoubt {
-                state.unfinished.inDoubt.append(content.tracker)
-            } else {
-                state.unfinished.notSent.append(
-                    AMQPUnfinished.Unsent(
-                        payload: content.message.encoded,
-                        options: content.message.options,
-                        tracker: content.tracker
-                    )
-                )
-            }
-        }
-    }
-
-    private func error(of finished: Queue.Finished, _ state: State) -> AMQPError {
-        let loss = state.lastLoss ?? AMQPError(scope: .connection, condition: .connectionLost)
-        switch finished.cause {
-        case .lost: return loss.concerning(finished.fate)
-        case .ended: return (state.end ?? loss).concerning(finished.fate)
-        case .dropped:
-            return .client(.dropped, "a newer message replaced it at the limit", scope: .delivery, fate: finished.fate)
-        case .expired:
-            let message = finished.entry.content.message
-            let time = message.deadline.map { "\($0 - message.start)" } ?? "its time"
-            let text = "the message expired: no byte was sent within \(time)"
-            return .client(.expired, text, scope: .delivery, fate: finished.fate)
-        case .poison(let losses):
-            let text = "the message was the first in doubt of \(losses) losses in a row, and is not sent again: \(loss)"
-            var error = AMQPError.client(.poison, text, scope: .delivery, fate: finished.fate)
-            error.underlying = loss
-            return error
-        }
-    }
-
-    // MARK: Deadlines
-
-    private func expire(armed deadline: Duration) {
-        self.change { state, work in
-            guard state.armed == deadline else { return }
-            state.armed = nil
-            self.expire(&state, at: self.clock.now, &work)
-        }
-    }
-
-    /// Finishes expired messages, and finds the next deadline.
-    func expire(_ state: inout State, at now: Duration, _ work: inout Work) {
-        var next = state.queue.expire(at: now)
-        for waiting in state.waiting {
-            guard let deadline = waiting.message.deadline else { continue }
-            if deadline > now { next = min(next ?? deadline, deadline) }
-        }
-        state.waiting.removeAll { waiting in
-            guard let deadline = waiting.message.deadline, deadline <= now else { return false }
-            let text = "the message waited for \(deadline - waiting.message.start) for room"
-            state.queue.refuse(.expired)
-            work.admitted.append(
-                (waiting.reply, .failure(.client(.expired, text, scope: .delivery, fate: .expired)))
-            )
-            return true
-        }
-        // No more often than a timer is worth its cost.
-        state.nextExpiry = next.map { max($0, now + .milliseconds(5)) }
     }
 }

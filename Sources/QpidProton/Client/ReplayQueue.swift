@@ -279,6 +279,12 @@ struct ReplayQueue<Content> {
 
     private func has(_ key: Key) -> Bool { self.list[key.slot]?.sequence == key.sequence }
 
+    /// Returns the key of the message at a place that is on the link; `nil` if there is none.
+    func key(at place: Int) -> Key? {
+        guard self.list[place]?.isInFlight == true, let sequence = self.list[place]?.sequence else { return nil }
+        return Key(slot: place, sequence: sequence)
+    }
+
     /// Returns the message of a key; `nil` after its removal.
     func entry(_ key: Key) -> Entry? {
         guard let entry = self.list[key.slot], entry.sequence == key.sequence else { return nil }

@@ -38,6 +38,7 @@ final class Outbox: Sendable {
         let node: SlotKey
         let isSettled: Bool
         let choice: SendChoice?
+        let promise: OutcomePromise?
         let part: MessagePart
         /// The outcome of the message of which this is a further part; `nil` for a whole message or its first part.
         let reply: OutcomeReply?
@@ -68,9 +69,10 @@ final class Outbox: Sendable {
             node: SlotKey,
             isSettled: Bool,
             choice: SendChoice?,
+            promise given: OutcomePromise?,
             stream: UInt32 = 0
         ) -> OutcomeReply {
-            let (promise, reply) = self.outcomes.next()
+            let (promise, reply) = given.map { ($0, $0.reply) } ?? self.outcomes.next()
             if let choice { self.mail.choices[promise.number] = choice }
             let message = PendingMessage(
                 bytes: bytes,
@@ -194,6 +196,7 @@ extension Outbox {
         node: SlotKey,
         isSettled: Bool,
         choice: SendChoice? = nil,
+        promise: OutcomePromise? = nil,
         mayWait: Bool = false
     ) -> Admission {
         let (admission, waker) = self.state.withLock { state -> (Admission, Waker?) in
@@ -201,7 +204,14 @@ extension Outbox {
             case .closed: return (.closed, nil)
             case .full(let level): return (.full(level, bytes: max(1, count)), nil)
             case .admitted:
-                let reply = state.post(bytes(), lane: lane, node: node, isSettled: isSettled, choice: choice)
+                let reply = state.post(
+                    bytes(),
+                    lane: lane,
+                    node: node,
+                    isSettled: isSettled,
+                    choice: choice,
+                    promise: promise
+                )
                 return (.admitted(reply), self.schedule(state))
             }
         }
@@ -228,6 +238,7 @@ extension Outbox {
         node: SlotKey,
         isSettled: Bool,
         choice: SendChoice? = nil,
+        promise: OutcomePromise? = nil,
         part: MessagePart = .whole,
         of reply: OutcomeReply? = nil,
         orPost command: Command? = nil
@@ -244,6 +255,7 @@ extension Outbox {
                     node: node,
                     isSettled: isSettled,
                     choice: choice,
+                    promise: promise,
                     part: part,
                     reply: reply,
                     continuation: continuation
@@ -285,6 +297,7 @@ extension Outbox {
                 node: waiter.node,
                 isSettled: waiter.isSettled,
                 choice: waiter.choice,
+                promise: waiter.promise,
                 stream: waiter.part.number
             )
         }

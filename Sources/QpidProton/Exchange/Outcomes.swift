@@ -19,6 +19,8 @@ final class OutcomeBlock: @unchecked Sendable {
         let state = Atomic<State>(.open)
         /// The number of times that the message may have been sent, for a message that outlives its links.
         let attempts = Atomic<UInt16>(0)
+        /// The place of that message with its holder, who sets it before a link has the promise.
+        var place: UInt32 = 0
         /// The number of the waiting task; 0 for a callback.
         var id: UInt32 = 0
         var task: WaitingTask<Answer>?
@@ -73,6 +75,8 @@ final class OutcomeBlock: @unchecked Sendable {
     }
 
     fileprivate let slots: UnsafeMutablePointer<Slot>
+    /// The holder of the messages, if they outlive their links.
+    fileprivate let owner: OutcomeOwner?
     /// The callbacks, with a place for each slot; `nil` until the first callback.
     private let callbacks = Atomic<UnsafeMutablePointer<Callback?>?>(nil)
     fileprivate let rest = Mutex(Rest())
@@ -80,7 +84,8 @@ final class OutcomeBlock: @unchecked Sendable {
     /// The count of promises without an answer.
     fileprivate let uses = UseCount()
 
-    fileprivate init() {
+    fileprivate init(_ owner: OutcomeOwner?) {
+        self.owner = owner
         self.slots = .allocate(capacity: Self.capacity)
         for index in 0..<Self.capacity {
             (self.slots + index).initialize(to: Slot(block: Unmanaged.passUnretained(self)))
@@ -158,7 +163,7 @@ extension UnsafeMutablePointer<OutcomeBlock.Slot> {
 /// The connection's side of an outcome: a plain value that must be resolved once, on the event loop.
 ///
 /// Sendable: the slot's state is atomic, and the block lives until the promise is resolved.
-struct OutcomePromise: @unchecked Sendable {
+struct OutcomePromise: Equatable, @unchecked Sendable {
     private let slot: UnsafeMutablePointer<OutcomeBlock.Slot>
 
     fileprivate init(_ slot: UnsafeMutablePointer<OutcomeBlock.Slot>) {
@@ -187,12 +192,27 @@ struct OutcomePromise: @unchecked Sendable {
         nonmutating set { self.slot.pointee.attempts.store(UInt16(clamping: newValue), ordering: .relaxed) }
     }
 
+    /// The place of the message with its holder.
+    var place: Int {
+        get { Int(self.slot.pointee.place) }
+        nonmutating set { self.slot.pointee.place = UInt32(truncatingIfNeeded: newValue) }
+    }
+
+    /// The holder of the message, if it outlives its links.
+    var owner: OutcomeOwner? { self.slot.pointee.block._withUnsafeGuaranteedRef { $0.owner } }
+
     func belongs(to reply: OutcomeReply) -> Bool {
         self.slot == reply.block.slots + reply.index
     }
 
-    /// Sets the answer. The promise must not be used afterwards.
+    /// Sets the answer, or reports it to the holder of the message. The promise must not be used afterwards.
     func resolve(_ answer: OutcomeBlock.Answer) {
+        if let owner = self.owner { return owner.receive(answer, for: self) }
+        self.finish(answer)
+    }
+
+    /// Sets the answer. The promise must not be used afterwards.
+    func finish(_ answer: OutcomeBlock.Answer) {
         let state = OutcomeBlock.State(answer)
         guard state != .other else { return self.resolveOther(answer, unread: nil) }
         switch self.slot.pointee.state.exchange(state, ordering: .acquiringAndReleasing) {
@@ -205,6 +225,7 @@ struct OutcomePromise: @unchecked Sendable {
 
     /// Sets an error as the answer, and counts it until it is read. The promise must not be used afterwards.
     func fail(_ error: AMQPError, unread: UnreadFailure?) {
+        if let owner = self.owner { return owner.receive(.failure(error), for: self) }
         self.resolveOther(.failure(error), unread: unread)
     }
 
@@ -341,10 +362,14 @@ struct OutcomeReply: Replying, Hashable {
 struct OutcomeSource {
     private var block: OutcomeBlock?
     private var count = 0
+    private let owner: OutcomeOwner?
+
+    /// - Parameter owner: The holder of the messages, if they outlive their links.
+    init(_ owner: OutcomeOwner? = nil) { self.owner = owner }
 
     /// Returns the two sides of the next outcome.
     mutating func next() -> (promise: OutcomePromise, reply: OutcomeReply) {
-        let block = self.block ?? OutcomeBlock()
+        let block = self.block ?? OutcomeBlock(self.owner)
         let index = self.count
         self.block = block
         self.count += 1

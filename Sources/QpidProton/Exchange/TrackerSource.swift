@@ -1,8 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The side that resolves a tracker, exactly once.
-struct TrackerPromise: Sendable {
-    fileprivate let promise: OutcomePromise
+/// The side that resolves a tracker. It must resolve it exactly once.
+struct TrackerPromise: Equatable, Sendable {
+    let promise: OutcomePromise
+
+    /// The other side.
+    var tracker: AMQPTracker { AMQPTracker(self.promise.reply) }
+
+    /// The place of the message with its holder. Set it before a link has the promise.
+    var place: Int {
+        get { self.promise.place }
+        nonmutating set { self.promise.place = newValue }
+    }
 
     /// The number of times that the message may have been sent.
     var attempts: Int {
@@ -11,18 +20,31 @@ struct TrackerPromise: Sendable {
     }
 
     /// Sets the outcome, or the error in its place.
-    func resolve(_ answer: Result<AMQPOutcome, AMQPError>) { self.promise.resolve(answer) }
+    func resolve(_ answer: Result<AMQPOutcome, AMQPError>) { self.promise.finish(answer) }
 }
 
 /// The source of trackers of messages that no link has accepted yet. The holder of the messages resolves the trackers.
 struct TrackerSource: Sendable {
-    private var source = OutcomeSource()
+    /// The answer of a link.
+    struct Answer: Sendable {
+        let promise: TrackerPromise
+        let result: Result<AMQPOutcome, AMQPError>
 
-    /// Returns the two sides of the next tracker.
-    mutating func next() -> (promise: TrackerPromise, tracker: AMQPTracker) {
-        let next = self.source.next()
-        return (TrackerPromise(promise: next.promise), AMQPTracker(next.reply))
+        init(_ promise: OutcomePromise, _ result: Result<AMQPOutcome, AMQPError>) {
+            self.promise = TrackerPromise(promise: promise)
+            self.result = result
+        }
     }
+
+    private var source: OutcomeSource
+
+    /// - Parameter body: Receives the answers of the links; on their event loops, without a lock.
+    init(_ body: @escaping @Sendable ([Answer]) -> Void) {
+        self.source = OutcomeSource(OutcomeOwner(body))
+    }
+
+    /// Returns the next promise.
+    mutating func next() -> TrackerPromise { TrackerPromise(promise: self.source.next().promise) }
 
     /// Frees the memory when all promises are resolved.
     mutating func close() { self.source.close() }

@@ -196,6 +196,34 @@ public final class AMQPSender: AMQPLink {
         try self.transfer(self.admit(encoded, settled, self.choice(options)))
     }
 
+    /// Accepts a message that outlives the link, under its promise. Otherwise the same as
+    /// ``trySend(encoded:settled:options:)``.
+    func trySend(
+        encoded: ByteBuffer,
+        settled: Bool,
+        options: AMQPSendOptions,
+        as promise: TrackerPromise
+    ) throws(AMQPError) {
+        _ = try self.transfer(self.admit(encoded, settled, self.choice(options), promise.promise))
+    }
+
+    /// Accepts a message that outlives the link, under its promise, and suspends only until there is room for it.
+    /// Otherwise the same as ``enqueue(encoded:settled:options:)``.
+    func enqueue(
+        encoded: ByteBuffer,
+        settled: Bool,
+        options: AMQPSendOptions,
+        as promise: TrackerPromise
+    ) async throws(AMQPError) {
+        let choice = try self.choice(options)
+        switch try self.admit(encoded, settled, choice, promise.promise, mayWait: true) {
+        case .admitted: break
+        case .closed: throw self.endedError
+        case .full:
+            _ = try await self.admit(encoded, .whole, isSettled: self.isSettled(settled), choice, promise.promise)
+        }
+    }
+
     private func transfer(_ admission: Outbox.Admission) throws(AMQPError) -> AMQPTracker {
         switch admission {
         case .admitted(let reply): return AMQPTracker(reply)
@@ -242,13 +270,13 @@ public final class AMQPSender: AMQPLink {
     ) throws(AMQPError) -> Outbox.Admission {
         let isSettled = try self.isSettled(settled)
         do {
-            let admission = try self.place(isSettled, choice, mayWait) { () throws(AMQPError) in
+            let admission = try self.place(isSettled, choice, nil, mayWait) { () throws(AMQPError) in
                 try message.encodingRoom()
             } write: { (memory) throws(AMQPError) in
                 try message.encode(to: memory)
             }
             if let admission { return admission }
-            return try self.admitWhole(message.encoded(), isSettled, choice, mayWait)
+            return try self.admitWhole(message.encoded(), isSettled, choice, nil, mayWait)
         } catch {
             // Only encoding and the checks before it can throw.
             throw error.telling(.notSent)
@@ -259,11 +287,12 @@ public final class AMQPSender: AMQPLink {
         _ encoded: ByteBuffer,
         _ settled: Bool?,
         _ choice: SendChoice?,
+        _ promise: OutcomePromise? = nil,
         mayWait: Bool = false
     ) throws(AMQPError) -> Outbox.Admission {
         let isSettled = try self.isSettled(settled)
         let count = encoded.readableBytes
-        let admission = try self.place(isSettled, choice, mayWait) {
+        let admission = try self.place(isSettled, choice, promise, mayWait) {
             count
         } write: { memory in
             guard count <= memory.count else { return nil }
@@ -271,7 +300,7 @@ public final class AMQPSender: AMQPLink {
             return count
         }
         if let admission { return admission }
-        return try self.admitWhole(encoded, isSettled, choice, mayWait)
+        return try self.admitWhole(encoded, isSettled, choice, promise, mayWait)
     }
 
     /// Enqueues a message that is too large for the memory that small messages share.
@@ -279,6 +308,7 @@ public final class AMQPSender: AMQPLink {
         _ encoded: ByteBuffer,
         _ isSettled: Bool,
         _ choice: SendChoice?,
+        _ promise: OutcomePromise?,
         _ mayWait: Bool
     ) throws(AMQPError) -> Outbox.Admission {
         let count = encoded.readableBytes
@@ -290,6 +320,7 @@ public final class AMQPSender: AMQPLink {
             node: self.node,
             isSettled: isSettled,
             choice: choice,
+            promise: promise,
             mayWait: mayWait
         )
     }
@@ -299,6 +330,7 @@ public final class AMQPSender: AMQPLink {
     private func place(
         _ isSettled: Bool,
         _ choice: SendChoice?,
+        _ promise: OutcomePromise?,
         _ mayWait: Bool,
         bound: () throws(AMQPError) -> Int,
         write: (UnsafeMutableRawBufferPointer) throws(AMQPError) -> Int?
@@ -314,6 +346,7 @@ public final class AMQPSender: AMQPLink {
                     node: self.node,
                     isSettled: isSettled,
                     choice: choice,
+                    promise: promise,
                     mayWait: mayWait
                 )
                 if case .admitted = admission { return true }
@@ -337,13 +370,14 @@ public final class AMQPSender: AMQPLink {
         _ part: MessagePart,
         of reply: OutcomeReply? = nil,
         isSettled: Bool,
-        _ choice: SendChoice? = nil
+        _ choice: SendChoice? = nil,
+        _ promise: OutcomePromise? = nil
     ) async throws(AMQPError) -> AMQPTracker {
         guard let choice, let deadline = choice.deadline, let limit = choice.options.expiresAfter else {
-            return try await self.place(encoded, part, of: reply, isSettled, choice)
+            return try await self.place(encoded, part, of: reply, isSettled, choice, promise)
         }
         return try await self.session.connection.until(deadline) { () async throws(AMQPError) in
-            try await self.place(encoded, part, of: reply, isSettled, choice)
+            try await self.place(encoded, part, of: reply, isSettled, choice, promise)
         } observing: {
         } atLimit: { _, _ in
             .expired(after: limit)
@@ -355,7 +389,8 @@ public final class AMQPSender: AMQPLink {
         _ part: MessagePart,
         of reply: OutcomeReply?,
         _ isSettled: Bool,
-        _ choice: SendChoice?
+        _ choice: SendChoice?,
+        _ promise: OutcomePromise?
     ) async throws(AMQPError) -> AMQPTracker {
         do {
             let reply = try await self.outbox.enqueue(
@@ -364,6 +399,7 @@ public final class AMQPSender: AMQPLink {
                 node: self.node,
                 isSettled: isSettled,
                 choice: choice,
+                promise: promise,
                 part: part,
                 of: reply,
                 orPost: part.number == 0 ? self.roomMaker : nil

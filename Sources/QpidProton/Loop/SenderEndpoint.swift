@@ -162,7 +162,11 @@ final class SenderEndpoint: LinkEndpoint {
             if !delivery.isRemotelySettled { delivery.repeatRemoteOutcome() }
             delivery.settle()
         }
-        promise.resolve(outcome)
+        if let owner = promise.owner {
+            self.handler.report(outcome, for: promise, to: owner)
+        } else {
+            promise.finish(outcome)
+        }
         if self.isCapped { self.flowed() }
     }
 

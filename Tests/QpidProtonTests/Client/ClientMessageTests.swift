@@ -52,6 +52,22 @@ struct ClientMessageTests {
         #expect(again.messageAnnotations[symbol: "x-opt-replayed"] == true && again.bodyString == "m")
     }
 
+    @Test func aKnownHeaderIsNotReadFromTheBytes() throws {
+        let sample = self.sample()
+        let encoded = try sample.encoded()
+        let known = ClientMessage(encoded, .init(), isSettled: false, header: sample.header, at: .seconds(1))
+        let read = ClientMessage(encoded, .init(), isSettled: false, at: .seconds(1))
+        #expect(known.timeToLive == .seconds(10) && known.deadline == read.deadline)
+        var times = 0
+        func now() -> Duration {
+            times += 1
+            return .zero
+        }
+        let plain = try AMQPMessage(body: "m").encoded()
+        #expect(ClientMessage(plain, .init(), isSettled: true, header: AMQPHeader(), at: now()).deadline == nil)
+        #expect(times == 0, "without a limit the time does not matter")
+    }
+
     @Test func theEarlierLimitCounts() throws {
         let short = try self.message(self.sample(), .init(expiresAfter: .seconds(2)))
         #expect(short.deadline == .seconds(102) && short.options(at: .seconds(101)).expiresAfter == .seconds(1))
