@@ -23,6 +23,19 @@ struct ClientTaskTests {
         Self.show(output)
     }
 
+    @Test func theCountSeesEachTask() async throws {
+        await #expect(processExitsWith: .success) {
+            let before = try #require(LiveTasks.count)
+            let tasks = (0..<100).map { _ in Task { while !Task.isCancelled { await Task.yield() } } }
+            let during = try #require(LiveTasks.count)
+            #expect((100...100 + ClientTaskTests.slack).contains(during - before), "\(before), then \(during)")
+            for task in tasks { task.cancel() }
+            for task in tasks { await task.value }
+            // They are still referred to here.
+            #expect(try #require(LiveTasks.count) >= before + tasks.count)
+        }
+    }
+
     /// Shows the figures of the other process.
     private static func show(_ output: ExitTest.Result?) {
         for line in String(decoding: output?.standardOutputContent ?? [], as: UTF8.self).split(separator: "\n")

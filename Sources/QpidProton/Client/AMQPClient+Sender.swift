@@ -155,7 +155,7 @@ extension AMQPClient {
             options: AMQPSendOptions = .init(),
             timeout: Duration
         ) async throws(AMQPError) -> AMQPOutcome {
-            let (result, isLate) = await withLimit(timeout) { () async throws(AMQPError) in
+            let (result, isLate) = await withLimit(timeout, self.core.clock) { () async throws(AMQPError) in
                 try await self.send(message, settled: settled, options: options)
             }
             guard isLate, case .failure(var error) = result else { return try result.get() }

@@ -12,6 +12,7 @@ struct ClientAttempt: Sendable {
 
     let configuration: AMQPClient.Configuration
     let logger: Logger
+    let clock: ClientClock
     /// Whether the client has been connected before.
     let isRecovery: Bool
 
@@ -55,7 +56,7 @@ struct ClientAttempt: Sendable {
             if !Task.isCancelled { done.resolve(.success(nil)) }
         }
         let timer = Task {
-            do { try await ClientClock.sleep(for: limit) } catch { return }
+            do { try await self.clock.sleep(for: limit) } catch { return }
             let error = AMQPError.client(.timeout, "onConnect did not finish within \(limit)", scope: .connection)
             done.resolve(.success(Failure(error: error, isFatal: false)))
         }

@@ -6,6 +6,10 @@ internal import NIOPosix
 /// The clock of a client: durations since its start.
 struct ClientClock: Sendable {
     private let start = ContinuousClock.now
+    /// The loops that the timers run on.
+    private let loops: any EventLoopGroup
+
+    init(_ loops: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton) { self.loops = loops }
 
     var now: Duration { ContinuousClock.now - self.start }
 
@@ -16,19 +20,16 @@ struct ClientClock: Sendable {
     }
 
     /// Suspends until a time. Throws if the task is cancelled.
-    func sleep(until time: Duration) async throws {
-        try await Self.sleep(for: time - self.now)
-    }
+    func sleep(until time: Duration) async throws { try await self.sleep(for: time - self.now) }
 
-    /// Suspends for a time. Throws if the task is cancelled.
+    /// Suspends for a time. Throws if the task is cancelled, or the loops have shut down.
     ///
-    /// A cancelled `Task.sleep` has a task of the runtime until its time has come, which may be minutes for a time limit
-    /// of each message.
-    static func sleep(for time: Duration) async throws(AMQPError) {
+    /// A cancelled `Task.sleep` has a task of the runtime until its time has come, which may be minutes for the time
+    /// limit of each message.
+    func sleep(for time: Duration) async throws {
         let reply = Reply<Void>()
-        let timer = MultiThreadedEventLoopGroup.singleton.next().scheduleTask(in: .nanoseconds(time.nanoseconds)) {
-            reply.resolve(.success(()))
-        }
+        let timer = self.loops.any().scheduleTask(in: .nanoseconds(time.nanoseconds)) {}
+        timer.futureResult.whenComplete { reply.resolve($0.mapError { _ in .cancelled }) }
         defer { timer.cancel() }
         try await reply.value()
     }
@@ -39,6 +40,7 @@ struct ClientClock: Sendable {
 /// - Parameter limit: How long the call may take; `nil` for no limit.
 func withLimit<Value: Sendable>(
     _ limit: Duration?,
+    _ clock: ClientClock,
     _ call: @escaping @Sendable () async throws(AMQPError) -> Value
 ) async -> (result: Result<Value, AMQPError>, isLate: Bool) {
     let answer = await withTaskGroup(of: Result<Value, AMQPError>?.self) { group in
@@ -47,7 +49,7 @@ func withLimit<Value: Sendable>(
         }
         if let limit {
             group.addTask {
-                try? await ClientClock.sleep(for: limit)
+                try? await clock.sleep(for: limit)
                 return nil
             }
         }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import DequeModule
+
 // The fates that the queue decides, and deadlines.
 
 extension ClientSender {

@@ -18,7 +18,7 @@ extension ClientSupervisor {
             }
         }
         if let error { throw error }
-        let (result, isLate) = await withLimit(timeout) { () async throws(AMQPError) in
+        let (result, isLate) = await withLimit(timeout, self.clock) { () async throws(AMQPError) in
             try await self.connect()
             self.run(link)
             try await link.first.value()

@@ -68,7 +68,7 @@ final class ClientSupervisor: Sendable {
     let invalid: AMQPError?
     let configuration: AMQPClient.Configuration
     let log: ClientLog
-    let clock = ClientClock()
+    let clock: ClientClock
     let ended = Reply<AMQPCloseResult>()
     let shutdown: ClientShutdown
     let state: Mutex<State>
@@ -80,6 +80,7 @@ final class ClientSupervisor: Sendable {
     ) {
         (self.urls, self.invalid) = Self.check(urls, configuration)
         self.configuration = configuration
+        self.clock = ClientClock(configuration.connection.eventLoopGroup)
         self.shutdown = ClientShutdown(configuration.shutdownLimit, self.clock)
         self.log = ClientLog(logger: logger, metrics: configuration.connection.metrics)
         let limits = ClientState.Limits(
@@ -172,6 +173,7 @@ final class ClientSupervisor: Sendable {
         let attempt = ClientAttempt(
             configuration: self.configuration,
             logger: self.log.connectionLogger,
+            clock: self.clock,
             isRecovery: last > 0
         )
         let task = Task {

@@ -179,7 +179,7 @@ extension ConsumerRunner {
         let left = (self.guarded.withLock { $0.deadline } ?? .zero) - self.clock.now
         let patience = min(Self.patience, max(.zero, left) / 2)
         let impatience = Task {
-            do { try await ClientClock.sleep(for: patience) } catch { return }
+            do { try await self.clock.sleep(for: patience) } catch { return }
             pausing.cancel()
         }
         defer { impatience.cancel() }

@@ -201,7 +201,7 @@ final class ConsumerRunner: Sendable {
                 }
             case .delay(let id, let time):
                 guarded.entries[id]?.task = Task {
-                    do { try await ClientClock.sleep(for: time) } catch { return }
+                    do { try await self.clock.sleep(for: time) } catch { return }
                     self.handle(.due(id))
                 }
             case .cancel(let id):
@@ -229,7 +229,7 @@ final class ConsumerRunner: Sendable {
         guarded.entries[id]?.timer?.cancel()
         guarded.entries[id]?.timer = self.configuration.timeout.map { time in
             Task {
-                do { try await ClientClock.sleep(for: time) } catch { return }
+                do { try await self.clock.sleep(for: time) } catch { return }
                 self.handle(.overran(id, attempt: attempt))
             }
         }

@@ -13,6 +13,35 @@ extension ReplayQueue {
         var poison = 3
     }
 
+    /// The figures of a message: a plain value, because each message reads and changes it several times.
+    struct Figures: Sendable {
+        /// Its number, from 0 in the order of acceptance.
+        let sequence: UInt64
+        /// The bytes of the encoded message.
+        let bytes: Int
+        /// The time by which it must begin to leave.
+        let deadline: Duration?
+        /// Whether it is sent settled.
+        let isSettled: Bool
+        var isInFlight = false
+        /// How often it may have been sent.
+        var attempts = 0
+
+        /// Whether it may have been sent and waits to be sent again.
+        var isInDoubt: Bool { !self.isInFlight && self.attempts > 0 }
+        var charge: Int { ReplayQueue.charge(self.bytes) }
+    }
+
+    /// A message.
+    struct Entry {
+        let figures: Figures
+        let content: Content
+
+        var isSettled: Bool { self.figures.isSettled }
+        var attempts: Int { self.figures.attempts }
+        var isInDoubt: Bool { self.figures.isInDoubt }
+    }
+
     /// The identity of a message in the queue.
     struct Key: Hashable, Sendable {
         let slot: Int
@@ -41,4 +70,5 @@ extension ReplayQueue {
     }
 }
 
+extension ReplayQueue.Entry: Sendable where Content: Sendable {}
 extension ReplayQueue.Finished: Sendable where Content: Sendable {}

@@ -12,26 +12,6 @@ struct ReplayQueue<Content> {
     /// The bytes that each message counts in addition to its own, for its place in the queue.
     static var overhead: Int { 256 }
 
-    /// A message.
-    struct Entry {
-        /// Its number, from 0 in the order of acceptance.
-        let sequence: UInt64
-        /// The bytes of the encoded message.
-        let bytes: Int
-        /// The time by which it must begin to leave.
-        let deadline: Duration?
-        /// Whether it is sent settled.
-        let isSettled: Bool
-        fileprivate(set) var isInFlight = false
-        /// How often it may have been sent.
-        fileprivate(set) var attempts = 0
-        var content: Content
-
-        /// Whether it may have been sent and waits to be sent again.
-        var isInDoubt: Bool { !self.isInFlight && self.attempts > 0 }
-        fileprivate var charge: Int { ReplayQueue.charge(self.bytes) }
-    }
-
     let limits: Limits
     private(set) var counts = AMQPClient.Fates()
     /// The bytes of all messages, with their overhead.
@@ -43,7 +23,9 @@ struct ReplayQueue<Content> {
     private(set) var isOpen = false
     /// Whether the sender has ended: it does not send returned messages again.
     private(set) var hasEnded = false
-    private var list = PlaceList<Entry>()
+    private var list = PlaceList<Figures>()
+    /// The content of each message, by its place.
+    private var contents: [Content?] = []
     /// The first message that the link of this turn has not received.
     private var cursor = -1
     private var nextSequence: UInt64 = 0
@@ -96,21 +78,16 @@ struct ReplayQueue<Content> {
         deadline: Duration? = nil,
         isSettled: Bool = false
     ) -> Key {
-        let entry = Entry(
-            sequence: self.nextSequence,
-            bytes: bytes,
-            deadline: deadline,
-            isSettled: isSettled,
-            content: content
-        )
+        let figures = Figures(sequence: self.nextSequence, bytes: bytes, deadline: deadline, isSettled: isSettled)
         self.nextSequence += 1
         self.counts.handedOver += 1
         self.counts.queued += 1
-        self.used += entry.charge
+        self.used += figures.charge
         self.peak = max(self.peak, self.used)
-        let slot = self.list.append(entry)
+        let slot = self.list.append(figures)
+        if slot < self.contents.count { self.contents[slot] = content } else { self.contents.append(content) }
         if self.cursor < 0 { self.cursor = slot }
-        return Key(slot: slot, sequence: entry.sequence)
+        return Key(slot: slot, sequence: figures.sequence)
     }
 
     /// Counts a message that was refused.
@@ -164,8 +141,8 @@ struct ReplayQueue<Content> {
             self.counts.queued -= 1
             self.counts.inFlight += 1
             self.cursor = self.list.next(slot)
-            guard let entry = self.list[slot] else { return nil }
-            return (Key(slot: slot, sequence: entry.sequence), entry)
+            guard let entry = self.entry(at: slot) else { return nil }
+            return (Key(slot: slot, sequence: entry.figures.sequence), entry)
         }
         return nil
     }
@@ -189,7 +166,7 @@ struct ReplayQueue<Content> {
     /// - Returns: The message and its fate: a message in doubt remains so.
     mutating func fail(_ key: Key, _ fate: AMQPError.Fate) -> (entry: Entry, fate: AMQPError.Fate)? {
         guard let entry = self.entry(key) else { return nil }
-        let fate = entry.attempts > 1 ? .inDoubt : fate
+        let fate = entry.figures.attempts > 1 ? .inDoubt : fate
         self.counts.count(fate)
         self.remove(key.slot)
         self.completeLoss()
@@ -228,7 +205,7 @@ struct ReplayQueue<Content> {
         self.head = nil
         let losses = self.poison.map { $0.sequence == head.sequence ? $0.losses + 1 : 1 } ?? 1
         self.poison = (head.sequence, losses)
-        guard losses >= self.limits.poison, self.entry(head) != nil else { return }
+        guard losses >= self.limits.poison, self.has(head) else { return }
         self.finish(head.slot, .inDoubt, .poison(losses: losses))
     }
 
@@ -236,10 +213,11 @@ struct ReplayQueue<Content> {
 
     /// Removes a message that has never left.
     mutating func withdraw(_ key: Key) -> Entry? {
-        guard let entry = self.entry(key), !entry.isInFlight, entry.attempts == 0 else { return nil }
+        guard self.has(key), let figures = self.list[key.slot], !figures.isInFlight, figures.attempts == 0 else {
+            return nil
+        }
         self.counts.count(.notSent)
-        self.remove(key.slot)
-        return entry
+        return self.remove(key.slot)
     }
 
     /// Finishes expired messages, and returns the next deadline of the others.
@@ -287,14 +265,18 @@ struct ReplayQueue<Content> {
 
     /// Returns the message of a key; `nil` after its removal.
     func entry(_ key: Key) -> Entry? {
-        guard let entry = self.list[key.slot], entry.sequence == key.sequence else { return nil }
-        return entry
+        self.has(key) ? self.entry(at: key.slot) : nil
+    }
+
+    private func entry(at slot: Int) -> Entry? {
+        guard let figures = self.list[slot], let content = self.contents[slot] else { return nil }
+        return Entry(figures: figures, content: content)
     }
 
     // MARK: Parts
 
     private mutating func comeBack(_ key: Key, hasLeft: Bool) -> Bool {
-        guard let entry = self.entry(key), entry.isInFlight else { return false }
+        guard self.has(key), self.list[key.slot]?.isInFlight == true else { return false }
         self.list[key.slot]?.isInFlight = false
         if !hasLeft { self.list[key.slot]?.attempts -= 1 }
         self.counts.inFlight -= 1
@@ -309,23 +291,23 @@ struct ReplayQueue<Content> {
     }
 
     private mutating func finish(_ slot: Int, _ fate: AMQPError.Fate, _ cause: Cause) {
-        guard let entry = self.list[slot] else { return }
+        guard let entry = self.remove(slot) else { return }
         self.counts.count(fate)
-        self.remove(slot)
         self.finished.append(Finished(entry: entry, fate: fate, cause: cause))
     }
 
     @discardableResult
     private mutating func remove(_ slot: Int) -> Entry? {
         let next = self.list.next(slot)
-        guard let entry = self.list.remove(slot) else { return nil }
-        if entry.isInFlight { self.counts.inFlight -= 1 } else { self.counts.queued -= 1 }
-        if entry.isInDoubt { self.doubtful -= 1 }
-        self.used -= entry.charge
+        guard let figures = self.list.remove(slot), let content = self.contents[slot].take() else { return nil }
+        if figures.isInFlight { self.counts.inFlight -= 1 } else { self.counts.queued -= 1 }
+        if figures.isInDoubt { self.doubtful -= 1 }
+        self.used -= figures.charge
         if self.cursor == slot { self.cursor = next }
-        return entry
+        // As the list, it releases the memory of a burst.
+        if self.list.first < 0, self.contents.count > 1_024 { self.contents = [] }
+        return Entry(figures: figures, content: content)
     }
 }
 
 extension ReplayQueue: Sendable where Content: Sendable {}
-extension ReplayQueue.Entry: Sendable where Content: Sendable {}
