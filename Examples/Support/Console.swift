@@ -112,6 +112,7 @@ private struct ConsoleLog: LogHandler {
         let message = "\(event.message)"
         guard !self.ignored.contains(message) else { return }
         let detail = event.metadata?["amqp.detail"] ?? event.metadata?["amqp.error"]
-        Console.error("\(self.program): \(event.level): \(message)" + (detail.map { ": \($0)" } ?? ""))
+        let text = detail.map { ": \(ErrorWords.commandLine.translate("\($0)"))" } ?? ""
+        Console.error("\(self.program): \(event.level): \(message)\(text)")
     }
 }

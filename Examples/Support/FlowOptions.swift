@@ -8,7 +8,7 @@ package struct FlowOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "The most messages a second, for example 100 or 0.5; the others wait where they are.",
-            valueName: "number"
+            valueName: "rate"
         )
     )
     package var rate: Double?

@@ -27,7 +27,7 @@ package struct ConnectionOptions: ParsableArguments {
         help: ArgumentHelp(
             """
             amqp[s]://[user[:password]@]host[:port][/address]; the scheme may be left out. The address is the path without its \
-            first slash: //queues/orders for /queues/orders. With --reconnect, several URLs may be given.
+            first slash: //queues/orders for /queues/orders; ? and # belong to it. With --reconnect, several URLs may be given.
             """,
             valueName: "url"
         )
@@ -42,7 +42,7 @@ package struct ConnectionOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "A file of UTF-8 text with the password of the user in its first line.",
+            "A file of UTF-8 text with the user's password in its first line; the URL's if left out.",
             valueName: "file"
         )
     )
@@ -75,19 +75,53 @@ package struct ConnectionOptions: ParsableArguments {
 
     package init() {}
 
-    package func check() throws {
+    /// Throws for options that cannot be used.
+    ///
+    /// - Parameter isListening: Whether the URL is a place to listen on. Otherwise there must be an address.
+    package func check(isListening: Bool = false) throws {
         guard (self.cert == nil) == (self.key == nil) else { throw ValidationError("--cert and --key go together") }
-        // A URL that cannot be read has an error of its own.
-        let isNamed = self.urls.allSatisfy { (try? AMQPURL(listeningAt: $0)).map { $0.username != nil } ?? true }
-        guard self.passwordFile == nil || self.user != nil || isNamed else {
-            throw ValidationError("--password-file needs a user: give --user, or a URL with one")
-        }
         guard self.address != "" else { throw ValidationError("--address takes an address, and this one is empty") }
+        let urls = try self.urls.enumerated().map { number, text in
+            do throws(AMQPError) {
+                return try isListening ? AMQPURL(listeningAt: text) : AMQPURL(text)
+            } catch {
+                throw ValidationError((self.urls.count > 1 ? "URL \(number + 1): " : "") + error.detail)
+            }
+        }
+        try self.checkLogin(urls)
+        try self.checkTLS(urls, isListening)
         for (name, path) in [
             ("--password-file", self.passwordFile), ("--ca", self.ca), ("--cert", self.cert), ("--key", self.key),
         ] { try Self.check(path, of: name) }
         guard self.timeout >= 0, self.timeout <= 1e9 else {
             throw ValidationError("--timeout takes seconds, 0 or more")
+        }
+        if !isListening { _ = try self.resolvedAddress() }
+    }
+
+    private func checkLogin(_ urls: [AMQPURL]) throws {
+        guard self.user != "" else { throw ValidationError("--user takes a name, and this one is empty") }
+        for url in urls {
+            let isNamed = self.user != nil || url.username != nil
+            guard self.passwordFile == nil || isNamed else {
+                throw ValidationError("--password-file needs a user: give --user, or a URL with one")
+            }
+            guard !isNamed || self.passwordFile != nil || url.password != nil else {
+                throw ValidationError("a user needs a password: give --password-file, or user:password@ in the URL")
+            }
+        }
+    }
+
+    /// Throws for a certificate that no connection would use.
+    private func checkTLS(_ urls: [AMQPURL], _ isListening: Bool) throws {
+        let given = [("--ca", self.ca), ("--cert", self.cert), ("--key", self.key)].first { $0.1 != nil }
+        if let given, !urls.contains(where: \.isTLS) {
+            throw ValidationError("\(given.0) goes with TLS: use amqps:// in the URL")
+        }
+        guard isListening, urls.contains(where: \.isTLS) else { return }
+        _ = try self.listeningIdentity()
+        guard self.ca == nil else {
+            throw ValidationError("--ca does not go with --listen: a sender's certificate is not checked")
         }
     }
 
@@ -121,7 +155,10 @@ package struct ConnectionOptions: ParsableArguments {
 
     private func password() async throws -> String? {
         guard let path = self.passwordFile else { return nil }
-        return try await TextFile.lines(of: path, most: 1, within: self.stallLimit).first ?? ""
+        guard let line = try await TextFile.lines(of: path, most: 1, within: self.stallLimit).first else {
+            throw Failure("\(path) is empty: write the password in its first line")
+        }
+        return line
     }
 
     /// Returns the address to use. Throws if neither an option nor a URL names one, or if the URLs name several.
@@ -129,10 +166,10 @@ package struct ConnectionOptions: ParsableArguments {
         if let address = self.address { return address }
         let addresses = try self.urls.compactMap { try AMQPURL($0).address }.filter { !$0.isEmpty }
         guard let address = addresses.first else {
-            throw Failure("no address: give --address, or a URL that ends with /address")
+            throw ValidationError("no address: give --address, or a URL that ends with /address")
         }
         guard let other = addresses.first(where: { !$0.hasSameBytes(as: address) }) else { return address }
-        throw Failure("the URLs name several addresses, '\(address)' and '\(other)': give one, or --address")
+        throw ValidationError("the URLs name several addresses, '\(address)' and '\(other)': give one, or --address")
     }
 
     /// Runs `open` on a connection. If the peer refuses an address, adds the form of addresses at that peer.
@@ -174,6 +211,14 @@ package struct ConnectionOptions: ParsableArguments {
         )
         if self.insecure { configuration.sasl = configuration.sasl.allowingPlainWithoutTLS() }
         return configuration
+    }
+
+    /// Returns the certificate and the key of a listener with TLS.
+    package func listeningIdentity() throws -> AMQPTLS.Identity {
+        guard let identity = self.identity else {
+            throw ValidationError("to listen with amqps, give --cert and --key")
+        }
+        return identity
     }
 
     /// The program's own certificate and key.

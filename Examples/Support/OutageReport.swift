@@ -19,6 +19,8 @@ package final class OutageReport: Sendable {
         var isUp = false
         /// Failed attempts after a loss whose figures have not arrived yet.
         var held: [String] = []
+        /// The failed attempt that ended the client, and its line.
+        var fatal: (error: AMQPError, line: String)?
     }
 
     /// The client's log messages that this report replaces with its own words.
@@ -44,6 +46,14 @@ package final class OutageReport: Sendable {
                 for line in lines { Console.error("\(self.program): \(line)") }
             }
         }
+    }
+
+    /// Returns the failure that names the URL, if an attempt with this error ended the client.
+    package func naming(_ error: any Error) -> any Error {
+        guard let fatal = self.state.withLock({ $0.fatal }), (error as? AMQPError)?.detail == fatal.error.detail else {
+            return error
+        }
+        return Failure(fatal.line)
     }
 
     /// Adds the counts to a JSON report.
@@ -84,7 +94,11 @@ extension OutageReport.State {
             return nil
         case .attemptFailed(let number, let url, let error), .onConnectFailed(let number, let url, let error):
             self.failedAttempts += 1
-            return "attempt \(number) at \(url) failed: \(Program.text(of: error))"
+            let line = "attempt \(number) at \(url) failed: \(Program.text(of: error))"
+            guard !error.isRetryable else { return line }
+            // The client ends, and the program shows the line as its failure.
+            self.fatal = (error, line)
+            return nil
         case .open(let generation, let url):
             self.url = url
             // Further generations are reported when their links are attached.

@@ -54,7 +54,7 @@ package enum Program {
         signal(SIGXFSZ, SIG_IGN)
         let command: Command
         do {
-            command = try self.parse(type)
+            command = try Arguments.parse(type)
         } catch {
             self.exit(after: error, of: type)
         }
@@ -81,48 +81,6 @@ package enum Program {
         while true { withExtendedLifetime(sources) { _ = pause() } }
     }
 
-    private static func parse<Command: ExampleCommand>(_ type: Command.Type) throws -> Command {
-        let arguments = self.joiningNumbers(Array(CommandLine.arguments.dropFirst()))
-        do {
-            guard let command = try Command.parseAsRoot(arguments) as? Command else { throw CleanExit.helpRequest() }
-            try command.check()
-            return command
-        } catch {
-            let text = type.message(for: error)
-            // The parser's error has no reason for an invalid number of bytes.
-            if text.hasPrefix("The value"), text.hasSuffix("<bytes>'") {
-                throw ValidationError("\(text): give 0 to \(Int.max) bytes, or a number with K, M or G")
-            }
-            // The parser reports a missing argument before an unknown option, which may be the misspelt one.
-            do {
-                _ = try Command.parseAsRoot(arguments + ["-"])
-            } catch let other where type.message(for: other).hasPrefix("Unknown option") {
-                throw other
-            } catch {}
-            throw error
-        }
-    }
-
-    /// Joins a number with the option before it. The parser mistakes `-1` in `--count -1` for an option, and a URL
-    /// after `--reconnect` for its number.
-    private static func joiningNumbers(_ arguments: [String]) -> [String] {
-        var joined: [String] = []
-        var isBehindReconnect = false
-        for argument in arguments {
-            let number = Double(argument)
-            if isBehindReconnect, number == nil { joined[joined.count - 1] += "=\(OutageLimit.none)" }
-            isBehindReconnect = argument == ReconnectOptions.name
-            if let number, let last = joined.last, last.hasPrefix("--"), last.count > 2, !last.contains("="),
-                number < 0 || last == ReconnectOptions.name
-            {
-                joined[joined.count - 1] = "\(last)=\(argument)"
-            } else {
-                joined.append(argument)
-            }
-        }
-        return isBehindReconnect ? joined.dropLast() + [joined[joined.count - 1] + "=\(OutageLimit.none)"] : joined
-    }
-
     /// Calls `handler` for each of the signals, instead of their default effect.
     package static func onSignals(
         _ signals: [Int32],
@@ -145,7 +103,7 @@ package enum Program {
 
     /// Returns the text of an error in the words of the command line.
     package static func text(of error: any Error) -> String {
-        if let error = error as? AMQPError { CommandLineWords.text(of: error) } else { "\(error)" }
+        ErrorWords.commandLine.text(of: error)
     }
 
     private static func exit<Command: ParsableCommand>(after error: any Error, of type: Command.Type) -> Never {

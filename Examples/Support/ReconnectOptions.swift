@@ -52,15 +52,29 @@ package struct ReconnectOptions: ParsableArguments {
 
     package init() {}
 
+    /// Whether an argument behind the option is neither another option nor a URL: it has no dot, colon, slash or `@`,
+    /// or begins with a digit as `1.5s` does.
+    static func isWord(_ argument: String) -> Bool {
+        guard !argument.hasPrefix("-"), argument != "localhost", !argument.contains(where: { "/:@[".contains($0) })
+        else {
+            return false
+        }
+        let parts = argument.split(separator: ".", omittingEmptySubsequences: false).count
+        return parts == 1 || parts == 2 && argument.first?.isNumber == true
+    }
+
     package var isOn: Bool { self.limit != nil }
 
     /// Throws for an unusable number, and for several URLs without the option.
     package func check(_ connection: ConnectionOptions) throws {
         if case .unusable(let text)? = self.limit {
-            throw ValidationError("\(Self.name) takes seconds, more than 0, or no number, and not '\(text)'")
+            let remedy = Double(text) == nil ? ": begin a URL behind it with amqp:// or amqps://" : ""
+            throw ValidationError("\(Self.name) takes seconds, more than 0, or no number, and not '\(text)'\(remedy)")
         }
         guard self.isOn || connection.urls.count == 1 else {
-            throw ValidationError("several URLs need \(Self.name): the program then connects to each in turn")
+            throw ValidationError(
+                "several URLs need \(Self.name): the program then connects to each in turn; quote a text that has spaces"
+            )
         }
     }
 

@@ -37,6 +37,9 @@ package struct Way: Sendable {
         if case .connection(let connection) = self.kind { connection.taskExecutor } else { nil }
     }
 
+    /// Returns the failure that names the URL, if an attempt with this error ended the client.
+    package func naming(_ error: any Error) -> any Error { self.outages?.naming(error) ?? error }
+
     /// How long the peer may take to answer.
     package var limit: Duration {
         switch self.kind {

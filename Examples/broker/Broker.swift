@@ -150,6 +150,7 @@ struct Users: Sendable {
             }
             passwords[ByteKey(String(line[..<colon]))] = String(line[bytes.index(after: colon)...])
         }
+        guard !passwords.isEmpty else { throw Failure("\(path) names no user: write lines of user:password") }
         self.passwords = passwords
     }
 

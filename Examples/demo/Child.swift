@@ -158,4 +158,10 @@ final class Child: Sendable {
         try end.check()
         return end.output
     }
+
+    /// Runs a program and returns its stdout; `nil` if it fails.
+    static func outputIfSuccessful(of arguments: [String]) async throws -> String? {
+        let end = try await Child(arguments).waitForEnd()
+        return end.status == 0 ? end.output : nil
+    }
 }

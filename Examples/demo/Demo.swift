@@ -31,7 +31,7 @@ struct Demo: ExampleCommand {
             """
     )
 
-    @Argument(help: "The folder to relay; the tracked files of the git repository here if left out.")
+    @Argument(help: "The folder to relay. If left out, the tracked files of the git repository here.")
     var directory: String?
 
     @OptionGroup var output: OutputOptions
@@ -65,7 +65,13 @@ struct Demo: ExampleCommand {
     }
 
     private static func copyTrackedFiles(to scratch: Scratch) async throws -> String {
-        let top = try await Child.output(of: ["git", "rev-parse", "--show-toplevel"])
+        // Git's own text names neither the cause nor the remedy.
+        guard let top = try await Child.outputIfSuccessful(of: ["git", "rev-parse", "--show-toplevel"]) else {
+            throw Failure(
+                "this folder belongs to no git repository: name the folder to relay, as in 'demo Sources'",
+                exitCode: ExitCode.validationFailure.rawValue
+            )
+        }
         let root = String(top.unicodeScalars.dropLast())
         let list = try await Child.output(of: ["git", "-C", root, "ls-files", "-z"])
         let copy = scratch.path("source")

@@ -153,7 +153,7 @@ struct Receiver: ExampleCommand {
     var verifySequence = false
 
     func check() throws {
-        try self.connection.check()
+        try self.connection.check(isListening: self.listen)
         try self.flow.check()
         try self.reconnect.check(self.connection)
         guard !self.reconnect.isOn || self.stream == nil && !self.listen else {
@@ -259,6 +259,7 @@ struct Receiver: ExampleCommand {
             } catch {
                 failure = failure ?? error
             }
+            failure = failure.map(peer.way.naming)
             tally.notSettled = link?.unsentSettlements ?? 0
         } catch {
             failure = error
@@ -415,7 +416,7 @@ struct Receiver: ExampleCommand {
             return Peer(way: way, receiver: receiver)
         } catch {
             try? await way.close(within: Closing.shortLimit)
-            throw error
+            throw way.naming(error)
         }
     }
 
@@ -423,15 +424,12 @@ struct Receiver: ExampleCommand {
         let url = try await self.connection.listeningURL()
         var configuration = AMQPListener.Configuration()
         configuration.connection = self.connectionConfiguration
-        if url.isTLS {
-            guard let identity = self.connection.identity else {
-                throw Failure("to listen with amqps, give --cert and --key")
-            }
-            configuration.tls = AMQPServerTLS(identity: identity)
-        }
+        if url.isTLS { configuration.tls = AMQPServerTLS(identity: try self.connection.listeningIdentity()) }
         if let user = url.username {
-            guard let password = url.password else { throw Failure("to ask senders to log in, give a password too") }
-            configuration.sasl = AMQPServerSASL { $0.hasSameBytes(as: user) && $1.hasSameBytes(as: password) }
+            let password = url.password
+            configuration.sasl = AMQPServerSASL(allowsPlainWithoutTLS: self.connection.insecure) { name, given in
+                name.hasSameBytes(as: user) && password.map { given.hasSameBytes(as: $0) } ?? false
+            }
         }
         let listener = try await AMQPListener.bind(
             host: url.host,

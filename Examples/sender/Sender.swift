@@ -226,6 +226,7 @@ struct Sender: ExampleCommand {
             } catch {
                 run.failure = run.failure ?? error
             }
+            run.failure = run.failure.map(way.naming)
             run.outages = way.outages
         } catch {
             run.failure = error

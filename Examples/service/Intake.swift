@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #if ServiceLifecycle && Configuration
+    import ExampleSupport
     import Logging
     import QpidProton
     import ServiceLifecycle
@@ -16,12 +17,16 @@
             configuration.shutdownLimit = settings.shutdownLimit / 2
             self.client = client
             self.settings = settings
-            self.listener = try await AMQPListener.bind(
-                host: settings.host,
-                port: settings.intakePort,
-                configuration: configuration,
-                logger: logger
-            )
+            do {
+                self.listener = try await AMQPListener.bind(
+                    host: settings.host,
+                    port: settings.intakePort,
+                    configuration: configuration,
+                    logger: logger
+                )
+            } catch {
+                throw Failure("\(error.detail) (SERVICE_HOST, SERVICE_INTAKE_PORT)")
+            }
             logger.info("taking orders", metadata: ["port": "\(self.listener.port)"])
         }
 

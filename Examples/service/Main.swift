@@ -3,6 +3,7 @@
 #if ServiceLifecycle && Configuration
     import Configuration
     import CoreMetrics
+    import ExampleSupport
     import Foundation
     import Logging
     import QpidProton
@@ -21,20 +22,29 @@
     @main
     enum Main {
         static func main() async {
+            Help.answer(CommandLine.arguments.dropFirst())
             let logger = Logger(label: "service") { StreamLogHandler.standardError(label: $0) }
             do {
                 try await self.run(logger)
+            } catch let failure as Failure {
+                Console.error("service: \(failure)")
+                exit(failure.exitCode)
             } catch {
-                logger.error("the service has failed", metadata: ["error": "\(error)"])
+                logger.error("the service has failed", metadata: ["error": "\(ErrorWords.environment.text(of: error))"])
                 exit(1)
             }
         }
 
         private static func run(_ logger: Logger) async throws {
-            let settings = try Settings(reader: ConfigReader(provider: EnvironmentVariablesProvider()))
             let board = MetricsBoard()
             MetricsSystem.bootstrap(board)
-            let client = try makeClient(settings, logger)
+            let (settings, client): (Settings, AMQPClient)
+            do {
+                settings = try Settings(reader: ConfigReader(provider: EnvironmentVariablesProvider()))
+                client = try makeClient(settings, logger)
+            } catch let error as AMQPError {
+                throw Failure("\(ErrorWords.environment.text(of: error)) (see --help)", exitCode: 64)
+            }
             let prices = PriceRequests(client, settings)
             // The last service shuts down first, so orders end first, and a worker can request prices until its job is
             // finished.
@@ -60,8 +70,14 @@
         }
     }
 #else
+    import ExampleSupport
+    import Foundation
+
     @main
     enum Main {
-        static func main() { print("service: build it with the traits ServiceLifecycle and Configuration") }
+        static func main() {
+            Console.error("service: build it with the traits ServiceLifecycle and Configuration")
+            exit(1)
+        }
     }
 #endif

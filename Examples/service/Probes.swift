@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #if ServiceLifecycle && Configuration
+    import ExampleSupport
     import Logging
     import NIOCore
     import NIOHTTP1
@@ -17,7 +18,7 @@
 
         func run() async throws {
             guard let port = self.settings.probesPort else { return try await Self.untilShutdown() }
-            let channel = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+            let server = ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
                 .childChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
@@ -25,7 +26,13 @@
                         try channel.pipeline.syncOperations.addHandler(ProbeHandler(answer: self.answer))
                     }
                 }
-                .bind(host: self.settings.host, port: port).get()
+            let channel: any Channel
+            do {
+                channel = try await server.bind(host: self.settings.host, port: port).get()
+            } catch let error as IOError {
+                let place = "\(self.settings.host):\(port) (SERVICE_HOST, SERVICE_PROBES_PORT)"
+                throw SystemFailure("answer probes on \(place)", error.errnoCode)
+            }
             self.logger.info("answering probes", metadata: ["port": "\(channel.localAddress?.port ?? port)"])
             try await Self.untilShutdown()
             try await channel.close()

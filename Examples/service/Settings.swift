@@ -2,7 +2,7 @@
 
 #if ServiceLifecycle && Configuration
     import Configuration
-    import QpidProton
+    import ExampleSupport
 
     /// The settings: `SERVICE_…` of the environment, and the client's own `AMQP_…`.
     struct Settings: Sendable {
@@ -22,16 +22,36 @@
         /// How long the whole shutdown may take.
         let shutdownLimit: Duration
 
+        /// Throws for a value that cannot be used.
         init(reader: ConfigReader) throws {
             self.reader = reader
             let own = reader.scoped(to: "service")
             self.host = own.string(forKey: "host", default: "127.0.0.1")
-            self.intakePort = own.int(forKey: "intakePort", default: 5673)
-            self.probesPort = own.int(forKey: "probesPort")
+            self.intakePort = try Self.number("intakePort", in: 0...65_535, of: own) ?? 5673
+            self.probesPort = try Self.number("probesPort", in: 0...65_535, of: own)
             self.prefix = own.string(forKey: "addressPrefix", default: "")
-            self.concurrency = own.int(forKey: "concurrency", default: 16)
-            self.work = .seconds(own.double(forKey: "workSeconds", default: 0))
-            self.shutdownLimit = .seconds(own.double(forKey: "shutdownLimit", default: 25))
+            self.concurrency = try Self.number("concurrency", in: 1...10_000, of: own) ?? 16
+            self.work = .seconds(try Self.number("workSeconds", in: 0...86_400.0, of: own) ?? 0)
+            self.shutdownLimit = .seconds(try Self.number("shutdownLimit", in: 0.1...86_400, of: own) ?? 25)
+        }
+
+        /// Returns a number; `nil` if the variable is missing or empty. The reader alone would ignore other texts.
+        private static func number<Number: LosslessStringConvertible & Comparable>(
+            _ key: String,
+            in range: ClosedRange<Number>,
+            of reader: ConfigReader
+        ) throws -> Number? {
+            guard let text = reader.string(forKey: ConfigKey(key)), !text.isEmpty else { return nil }
+            guard let number = Number(text), range.contains(number) else {
+                let kind = Number.self == Int.self ? "a whole number" : "a number"
+                let limits = "\(range.lowerBound) to \(range.upperBound)"
+                let variable = ErrorWords.variable(of: "service.\(key)")
+                throw Failure(
+                    "\(variable) is \(text.debugDescription): it must be \(kind) from \(limits)",
+                    exitCode: 64
+                )
+            }
+            return number
         }
 
         func address(_ queue: Queues) -> String { self.prefix + queue.name }

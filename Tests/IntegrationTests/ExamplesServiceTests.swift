@@ -54,10 +54,62 @@ import TestSupport
             }
         }
 
-        @Test func aSettingThatCannotBeUsedIsNamed() async throws {
-            let service = try ServiceScene.start(["AMQP_URLS": "amqp://localhost", "AMQP_IDLE_TIMEOUT": "soon"])
-            #expect(try await service.waitForExit() == 1)
-            #expect(service.errors.contains("amqp.idleTimeout"), "\(service.errorLines)")
+        @Test(arguments: [
+            ("AMQP_IDLE_TIMEOUT", "soon", "AMQP_IDLE_TIMEOUT is \"soon\": it must be a number of seconds"),
+            ("AMQP_IDLE_TIMEOUT", "0.001", "AMQP_IDLE_TIMEOUT is 0.001 seconds: it must be from 4 ms to 49 days, or 0"),
+            ("AMQP_URLS", "", "AMQP_URLS is missing: give one URL or more"),
+            ("AMQP_URLS", "amqp://localhost/q", "AMQP_URLS: the URL has the address \"q\""),
+            ("AMQP_URLS", "a,http://b", "AMQP_URLS, number 2 of 2: the URL's scheme 'http' is not known"),
+            ("AMQP_USER", "ann", "AMQP_USER is \"ann\", and AMQP_PASSWORD is missing"),
+            ("AMQP_MECHANISM", "EXTERNAL", "use amqps://, and set AMQP_TLS_CERTIFICATE and AMQP_TLS_KEY"),
+            ("SERVICE_INTAKE_PORT", "abc", "SERVICE_INTAKE_PORT is \"abc\": it must be a whole number from 0 to 65535"),
+            (
+                "SERVICE_PROBES_PORT", "99999",
+                "SERVICE_PROBES_PORT is \"99999\": it must be a whole number from 0 to 65535"
+            ),
+            ("SERVICE_CONCURRENCY", "0", "SERVICE_CONCURRENCY is \"0\": it must be a whole number from 1"),
+            ("SERVICE_WORK_SECONDS", "nan", "SERVICE_WORK_SECONDS is \"nan\": it must be a number from 0"),
+            ("SERVICE_WORK_SECONDS", "1e300", "SERVICE_WORK_SECONDS is \"1e300\": it must be a number from 0"),
+            ("SERVICE_SHUTDOWN_LIMIT", "-1", "SERVICE_SHUTDOWN_LIMIT is \"-1\": it must be a number from 0.1"),
+        ])
+        func aSettingThatCannotBeUsedIsNamed(_ variable: String, _ value: String, _ text: String) async throws {
+            var environment = ["AMQP_URLS": "amqp://127.0.0.1:1", "SERVICE_INTAKE_PORT": "0"]
+            environment[variable] = value
+            let service = try ServiceScene.start(environment)
+            defer { service.signal(SIGKILL) }
+            #expect(try await service.waitForExit(20) == 64)
+            #expect(service.errorLines.count == 1 && service.errors.contains(text), "\(service.errorLines)")
+        }
+
+        @Test func aPortThatIsInUseIsNamed() async throws {
+            let socket = try RawSocket()
+            socket.listen(backlog: 1)
+            for name in ["SERVICE_INTAKE_PORT", "SERVICE_PROBES_PORT"] {
+                var environment = ["AMQP_URLS": "amqp://127.0.0.1:1", "SERVICE_INTAKE_PORT": "0"]
+                environment[name] = "\(socket.port)"
+                let service = try ServiceScene.start(environment)
+                defer { service.signal(SIGKILL) }
+                #expect(try await service.waitForExit(20) == 1)
+                let line = try #require(service.errorLines.first { $0.contains("127.0.0.1:\(socket.port)") })
+                #expect(line.contains(name) && line.lowercased().contains("address already in use"), "\(line)")
+            }
+        }
+
+        @Test func anArgumentIsRefused() async throws {
+            let service = try ExampleProcess("service", ["--port", "5"])
+            #expect(try await service.waitForExit() == 64)
+            #expect(service.errorLines.count == 1 && service.errors.contains("'--port'"), "\(service.errorLines)")
+        }
+
+        /// The help names each variable of the service, with its default.
+        @Test func theHelpNamesEveryVariable() async throws {
+            let help = try await ExampleProcess("service", ["--help"]).succeed()
+            let readme = try String(contentsOfFile: Repository.path("Examples/README.md"), encoding: .utf8)
+            let variables = readme.matches(of: /(?m)^\| `(SERVICE_\w+)`/).map { String($0.output.1) }
+            #expect(variables.count == 7)
+            for variable in variables + ["AMQP_URLS", "AMQP_TLS_AUTHORITIES"] {
+                #expect(help.output.contains("  \(variable) "), "\(variable)")
+            }
         }
 
         /// Counts the lines that a service needs for its recovery.

@@ -270,7 +270,7 @@ struct ExamplesTests {
         let calls: [(String, [String], Int32, String)] = [
             ("sender", ["127.0.0.1:\(port)/q", "--body", "x"], 1, "refused"),
             ("receiver", ["127.0.0.1:\(port)/q"], 1, "refused"),
-            ("sender", ["127.0.0.1:\(port)", "--body", "x"], 1, "no address"),
+            ("sender", ["127.0.0.1:\(port)", "--body", "x"], 64, "no address"),
             ("sender", ["127.0.0.1:\(port)/q"], 64, "exactly one"),
             ("sender", ["127.0.0.1:\(port)/q", "--body", "x", "--count", "1"], 64, "exactly one"),
             ("sender", ["127.0.0.1:\(port)/q", "--directory", "/nonexistent"], 1, "/nonexistent"),

@@ -37,7 +37,7 @@ struct ExamplesWordsTests {
 
     @Test func valuesOutOfRangeNameTheRange() async throws {
         let sending = [
-            (["--count", "-1"], "0 or more"), (["--count", "1", "--size", "-1"], "0 to"),
+            (["--count", "-1"], "0 or more"), (["--count", "1", "--size", "-1"], "0 or more"),
             (["--body", "x", "--timeout", "-1"], "0 or more"), (["--body", "x", "--priority", "-1"], "0 to 9"),
             (["--body", "x", "--message-priority", "256"], "0 to 255"), (["--stream", ""], "empty"),
             (["--body", "x", "--address", ""], "empty"), (["--file", ""], "empty"), (["--directory", ""], "empty"),
@@ -88,7 +88,7 @@ struct ExamplesWordsTests {
     }
 
     @Test func theHelpExplainsWithExamples() async throws {
-        for name in ["sender", "receiver", "broker", "demo"] {
+        for name in ["sender", "receiver", "broker", "demo", "service"] {
             let help = try await ExampleProcess(name, ["--help"]).succeed()
             #expect(help.errors.isEmpty)
             #expect(help.output.contains("Exit codes:") && help.output.contains("Examples:"))

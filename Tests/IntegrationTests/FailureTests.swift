@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
 import QpidProton
 import TestSupport
 import Testing
@@ -61,7 +62,8 @@ struct FailureTests {
         let port = listener.port
         let error = try await failure(of: "binding") { try await AMQPListener.bind(port: port) }
         #expect(error.scope == .call && error.condition == .resourceLocked)
-        #expect(error.detail == "cannot listen on 127.0.0.1:\(port): address already in use")
+        let remedy = "stop the program that listens there, or choose another port"
+        #expect(error.detail == "cannot listen on 127.0.0.1:\(port): address already in use: \(remedy)")
         await listener.close()
         // The port can be bound once it is free.
         try await AMQPListener.bind(port: port).close()
@@ -156,12 +158,34 @@ struct FailureTests {
         try await ScriptedPeer.with(login: login, react: { kind, _ in kind == .open ? .ignore : .answer }) { _, url in
             let error = try await connectFailure(url, within: .seconds(30)) { $0.openTimeout = .milliseconds(300) }
             #expect(error.condition == .timeout && error.scope == .call)
-            #expect(error.detail.contains("did not open the connection within 0.3 seconds"))
+            let place = url.dropFirst("amqp://".count)
+            let remedy = "check that this port speaks AMQP 1.0 without TLS"
+            #expect(error.detail == "\(place) did not open the connection within 0.3 seconds: \(remedy)")
         }
     }
 
-    @Test(arguments: [Frame.Code.begin, .attach, .detach, .end, .close, .flow])
-    func silenceUntilTheOperationTimeout(_ silentAt: Frame.Code) async throws {
+    @Test func aResetBeforeTheOpenNamesThePlaceAndTheRemedy() async throws {
+        let listener = try RawSocket()
+        listener.listen(backlog: 8)
+        let connecting = Task { try await AMQPConnection.connect(to: "amqp://127.0.0.1:\(listener.port)") }
+        // Returns when the connection arrives.
+        let socket = accept(listener.descriptor, nil, nil)
+        try #require(socket >= 0)
+        var header = [UInt8](repeating: 0, count: 8)
+        // The reset follows the client's first bytes, so that the socket is open on both sides.
+        _ = recv(socket, &header, header.count, 0)
+        var linger = linger(l_onoff: 1, l_linger: 0)
+        setsockopt(socket, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout.size(ofValue: linger)))
+        close(socket)
+        let error = try await failure(of: "connecting") { try await connecting.value }
+        #expect(error.condition == .connectionLost && error.ending == .refused && error.isRetryable)
+        let text =
+            "127.0.0.1:\(listener.port) did not open the connection: connection reset by peer: check that this port"
+        #expect(error.detail == "\(text) speaks AMQP 1.0 without TLS")
+    }
+
+    @Test(arguments: [Performative.begin, .attach, .detach, .end, .close, .flow])
+    func silenceUntilTheOperationTimeout(_ silentAt: Performative) async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.operationTimeout = .seconds(1)
         let settings = configuration

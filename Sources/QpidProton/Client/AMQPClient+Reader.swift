@@ -28,10 +28,14 @@
                 let text = "amqp.urls is missing: give one URL or more, for example amqps://broker.example"
                 throw AMQPError(condition: .invalidArgument, detail: text)
             }
+            var configuration = try Configuration(reader: reader)
+            try change(&configuration)
             var urls: [AMQPURL] = []
-            for (index, url) in list.enumerated() {
+            for (index, text) in list.enumerated() {
                 do throws(AMQPError) {
-                    urls.append(try AMQPURL(url))
+                    let url = try AMQPURL(text)
+                    try configuration.check(url)
+                    urls.append(url)
                 } catch {
                     var error = error
                     let number = list.count == 1 ? "" : ", number \(index + 1) of \(list.count)"
@@ -39,8 +43,6 @@
                     throw error
                 }
             }
-            var configuration = try Configuration(reader: reader)
-            try change(&configuration)
             self.init(urls: urls, configuration: configuration, logger: logger)
         }
     }
@@ -69,6 +71,16 @@
             } catch {
                 throw ClientSettings.naming(error)
             }
+        }
+
+        /// Checks a URL as each attempt does, so that an unusable one has its key in the error.
+        fileprivate func check(_ url: AMQPURL) throws(AMQPError) {
+            try url.validate()
+            try url.validateAddress()
+            // These replace the login and the certificate before each attempt.
+            guard self.credentials == nil, self.tls == nil else { return }
+            let hasCertificate = url.isTLS && self.connection.tls.identity != nil
+            try self.connection.sasl.validate(url, hasClientCertificate: hasCertificate)
         }
 
         private mutating func readLogin(_ settings: ClientSettings) throws(AMQPError) {

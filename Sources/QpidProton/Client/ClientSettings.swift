@@ -132,10 +132,11 @@
             return AMQPError(condition: .invalidArgument, detail: "\(key.rawValue) is \(shown): it must be \(expected)")
         }
 
-        /// Returns the error of a check that names a property: each key is the property's name behind a prefix.
+        /// Returns the error of a check that names a property: each key is the property's name behind a prefix, and
+        /// removes its limit with 0.
         static func naming(_ error: AMQPError) -> AMQPError {
             var error = error
-            error.detail = "amqp.\(error.detail)"
+            error.detail = "amqp.\(error.detail.replacing("or nil", with: "or 0"))"
             return error
         }
     }

@@ -147,8 +147,7 @@ struct Connector {
     private func open(_ parts: AMQPConnection.Parts) async throws(AMQPError) -> AMQPConnection {
         let timeout = self.configuration.openTimeout
         let timer = parts.channel.eventLoop.scheduleTask(in: .nanoseconds(timeout.nanoseconds)) {
-            let place = NetworkError.place(self.url.host, self.url.port)
-            let text = "\(place) did not open the connection within \(timeout)"
+            let text = "\(self.place) did not open the connection within \(timeout): \(self.portCheck)"
             parts.opened.resolve(.failure(AMQPError(condition: .timeout, detail: text)))
         }
         defer { timer.cancel() }
@@ -156,8 +155,26 @@ struct Connector {
             return AMQPConnection(parts, try await parts.opened.value(), self.configuration)
         } catch {
             parts.channel.close(promise: nil)
-            throw error
+            throw self.placed(error)
         }
+    }
+
+    private var place: String { NetworkError.place(self.url.host, self.url.port) }
+
+    /// The remedy if a peer does not answer as AMQP does.
+    private var portCheck: String {
+        self.url.isTLS
+            ? "check that this port speaks AMQP 1.0 over TLS" : "check that this port speaks AMQP 1.0 without TLS"
+    }
+
+    /// Returns the loss of a connection that was not open yet, with its place and a remedy.
+    private func placed(_ error: AMQPError) -> AMQPError {
+        guard error.condition == .connectionLost, error.origin == .local else { return error }
+        var error = error
+        // Some causes have a remedy.
+        let remedy = error.detail.contains(": ") ? "" : ": \(self.portCheck)"
+        (error.detail, error.ending) = ("\(self.place) did not open the connection: \(error.detail)\(remedy)", .refused)
+        return error
     }
 }
 

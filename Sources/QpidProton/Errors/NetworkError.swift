@@ -104,7 +104,9 @@ extension NetworkError {
             return AMQPError(condition: .invalidArgument, detail: "cannot listen on \(place): \(cause)")
         }
         switch code {
-        case EADDRINUSE: return AMQPError(condition: .resourceLocked, detail: "cannot listen on \(place): \(cause)")
+        case EADDRINUSE:
+            let remedy = "stop the program that listens there, or choose another port"
+            return AMQPError(condition: .resourceLocked, detail: "cannot listen on \(place): \(cause): \(remedy)")
         case EACCES, EPERM:
             let remedy = port < 1_024 ? ": ports below 1024 need a privilege" : ""
             return AMQPError(condition: .unauthorizedAccess, detail: "cannot listen on \(place): \(cause)\(remedy)")

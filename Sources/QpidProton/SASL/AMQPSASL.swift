@@ -169,7 +169,7 @@ extension AMQPSASL {
                 throw AMQPError(
                     condition: .invalidArgument,
                     detail:
-                        "SASL EXTERNAL needs TLS and a client certificate: use amqps:// and set the identity of the TLS configuration"
+                        "SASL EXTERNAL needs TLS and a client certificate: use amqps://, and set the identity of the TLS configuration"
                 )
             }
             return [SASLExternalClient()]

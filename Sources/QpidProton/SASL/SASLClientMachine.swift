@@ -42,11 +42,11 @@ struct SASLClientMachine: SASLMachine {
     ) throws(AMQPError) -> [SASLAction] {
         guard header == .sasl else {
             let remedy = header == .plain ? "; set SASL to none if it needs no login" : ""
-            throw AMQPError(
-                scope: .connection,
-                condition: .connectionFramingError,
-                detail: "the server did not answer with the SASL header: it speaks \(header.explanation)\(remedy)"
-            )
+            let cause =
+                header.isTLS
+                ? "the server speaks TLS on this port: use amqps://"
+                : "the server did not answer with the SASL header: it speaks \(header.explanation)\(remedy)"
+            throw AMQPError(scope: .connection, condition: .connectionFramingError, detail: cause)
         }
         self.state = .mechanisms
         return []
@@ -57,12 +57,13 @@ struct SASLClientMachine: SASLMachine {
         case (.mechanisms, .mechanisms(let offered)):
             guard var mechanism = self.candidates.first(where: { offered.contains($0.name) }) else {
                 let usable = self.candidates.map(\.name).joined(separator: ", ")
+                let remedy = Self.remedy(for: offered, self.candidates.map(\.name))
                 throw AMQPError(
                     scope: .connection,
                     condition: .unauthorizedAccess,
                     detail:
                         "no SASL mechanism in common: the server offers \(shortened(offered)), and this side uses "
-                        + "\(usable); change the login here, or the server's mechanisms"
+                        + "\(usable): \(remedy)"
                 )
             }
             let response = try mechanism.initialResponse()
@@ -94,6 +95,13 @@ struct SASLClientMachine: SASLMachine {
     }
 
     mutating func resume(_ step: SASLServerStep) -> [SASLAction] { [] }
+
+    /// Returns what this side can change to log in with a mechanism of the server.
+    private static func remedy(for offered: [String], _ used: [String]) -> String {
+        if offered.contains("PLAIN"), !used.contains("PLAIN") { return "give a user and a password" }
+        if offered.contains("ANONYMOUS"), used.contains("PLAIN") { return "leave out the user and the password" }
+        return "change the login here, or the server's mechanisms"
+    }
 
     private static func error(for code: SASLCode, _ mechanism: String) -> AMQPError? {
         let condition: AMQPCondition

@@ -2,36 +2,6 @@
 
 import NIOCore
 
-/// The first eight bytes of a peer. Source: AMQP 1.0 §2.2 and §5.3.1.
-enum ProtocolHeader: Hashable, Sendable {
-    /// `AMQP`, a protocol id, and a version.
-    case amqp(id: UInt8, major: UInt8, minor: UInt8, revision: UInt8)
-    /// The first bytes of another protocol, at most eight.
-    case foreign([UInt8])
-
-    static let sasl = Self.amqp(id: 3, major: 1, minor: 0, revision: 0)
-    static let plain = Self.amqp(id: 0, major: 1, minor: 0, revision: 0)
-    static let saslBytes: [UInt8] = Array("AMQP".utf8) + [3, 1, 0, 0]
-
-    /// The protocol that the peer seems to use, for an error text.
-    var explanation: String {
-        switch self {
-        case .sasl: return "SASL 1.0"
-        case .plain: return "AMQP 1.0 without a SASL layer"
-        case .amqp(id: 2, _, _, _): return "AMQP 1.0 with TLS inside AMQP, which is not supported: use a TLS port"
-        case .amqp(id: 0, major: 0, 9, _), .amqp(id: 1, _, _, _), .amqp(id: 0, major: 9, _, _):
-            return "AMQP 0-9-1 or older, not AMQP 1.0"
-        case .amqp(let id, let major, let minor, let revision):
-            return "AMQP protocol \(id) version \(major).\(minor).\(revision), not 1.0.0"
-        case .foreign(let bytes) where bytes.first == 0x15 || bytes.first == 0x16:
-            return "TLS: one side uses TLS and the other does not"
-        case .foreign(let bytes) where bytes.starts(with: "HTTP".utf8):
-            return "HTTP: check the port"
-        case .foreign: return "no AMQP at all: check the port"
-        }
-    }
-}
-
 /// A reader that splits the bytes of the SASL layer into a header and frames, and buffers an incomplete rest.
 struct SASLReader {
     private var buffer = ByteBuffer()

@@ -48,8 +48,13 @@ struct AMQPURLParser {
     private mutating func parseScheme() throws(AMQPError) -> Bool {
         guard let colon = self.rest.firstIndex(of: UInt8(ascii: ":")) else { return false }
         let afterColon = self.rest[self.rest.index(after: colon)...]
-        guard afterColon.starts(with: "//".utf8) else { return false }
         let scheme = self.rest[..<colon]
+        guard afterColon.starts(with: "//".utf8) else {
+            // A host of that name would have a port, or no colon.
+            let isScheme = ["amqp", "amqps"].contains(String(Substring(scheme)).lowercased())
+            guard isScheme, afterColon.first == UInt8(ascii: "/") else { return false }
+            throw Self.error("the URL has one slash after its scheme", "write it as amqp://host:port")
+        }
         // A slash before the colon: the text has no scheme, and the colon belongs to its address.
         if scheme.contains(UInt8(ascii: "/")) { return false }
         self.rest = afterColon.dropFirst(2)

@@ -69,7 +69,7 @@ extension AMQPURL {
     func validateAddress() throws(AMQPError) {
         guard let address = self.address, !address.isEmpty else { return }
         throw self.error(
-            "the URL has the address \(address.debugDescription), which a connection does not use: pass it to openSender or openReceiver, and remove it from the URL"
+            "the URL has the address \(address.debugDescription), which a connection does not use: remove it from the URL, and name it when you open a sender or a receiver"
         )
     }
 
@@ -77,7 +77,7 @@ extension AMQPURL {
         try AddressChecks.check(host: self.host)
         try AddressChecks.check(port: self.port)
         if let username = self.username {
-            if username.isEmpty { throw self.error("the user of the URL is empty: set a name, or nil for no login") }
+            if username.isEmpty { throw self.error("the user of the URL is empty: give a name, or leave the user out") }
             try CheckedText.check(username, "the user of the URL")
         }
         if let password = self.password {

@@ -26,11 +26,14 @@ struct HeaderCheck {
                     ending: .refused
                 )
             }
+            let isForeign = self.seen == 0 && bytes.first != Self.expected[0]
+            let hint = isForeign ? ": it speaks \(ProtocolHeader.foreign(Array(bytes)).explanation)" : ""
             let hex = bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: " ")
             return AMQPError(
                 scope: .connection,
                 condition: .connectionFramingError,
-                detail: "the peer does not speak AMQP 1.0: instead of the protocol header it sent the bytes \(hex)"
+                detail:
+                    "the peer does not speak AMQP 1.0: instead of the protocol header it sent the bytes \(hex)\(hint)"
             )
         }
         self.seen += bytes.count

@@ -134,7 +134,10 @@ import TestSupport
             ),
             ("AMQP_RECOVERY_GIVE_UP_AFTER", "-1", "amqp.recovery.giveUpAfter is -1.0: it must be"),
             ("AMQP_RECOVERY_LONGEST_DELAY", "0.01", "amqp.recovery.longestDelay is 0.01 seconds: it must be at least"),
-            ("AMQP_IDLE_TIMEOUT", "0.001", "amqp.idleTimeout is 0.001 seconds: it must be from 4 ms"),
+            (
+                "AMQP_IDLE_TIMEOUT", "0.001",
+                "amqp.idleTimeout is 0.001 seconds: it must be from 4 ms to 49 days, or 0 for none"
+            ),
             ("AMQP_IDLE_TIMEOUT", "nan", "amqp.idleTimeout is nan: it must be a number of seconds"),
             ("AMQP_OPEN_TIMEOUT", "9e9", "amqp.openTimeout is"),
             ("AMQP_SESSION_LIMIT", "many", "amqp.sessionLimit is \"many\": it must be a number of sessions"),
@@ -155,6 +158,9 @@ import TestSupport
             ("AMQP_PASSWORD", "s3cret", "amqp.password is given, and amqp.user is missing: give both"),
             ("AMQP_CONTAINER_ID", "a\0b", "amqp.containerID"),
             ("AMQP_URLS", "", "amqp.urls is missing: give one URL or more"),
+            ("AMQP_URLS", "amqp://a/q", "amqp.urls: the URL has the address \"q\""),
+            ("AMQP_URLS", "a,ann@b", "amqp.urls, number 2 of 2: there is a user but no password"),
+            ("AMQP_MECHANISM", "EXTERNAL", "amqp.urls: SASL EXTERNAL needs TLS and a client certificate"),
             (
                 "AMQP_URLS", "amqp://a,http://u:s3cret@b",
                 "amqp.urls, number 2 of 2: the URL's scheme 'http' is not known"

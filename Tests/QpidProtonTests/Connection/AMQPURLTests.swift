@@ -42,7 +42,7 @@ import Testing
         ("localhost//queues/orders", AMQPURL(host: "localhost", address: "/queues/orders")),
         ("host/a://b", AMQPURL(host: "host", address: "a://b")),
         ("ann:pw@host", AMQPURL(host: "host", username: "ann", password: "pw")),
-        ("amqp", AMQPURL(host: "amqp")),
+        ("amqp", AMQPURL(host: "amqp")), ("amqp:9/q", AMQPURL(host: "amqp", port: 9, address: "q")),
         ("bücher.example", AMQPURL(host: "bücher.example")),
     ]
 
@@ -64,6 +64,7 @@ import Testing
     static let bad: [(String, String)] = [
         ("", "empty"), ("amqp://", "no host"), ("amqp:///q", "no host"), (":5672", "no host"),
         ("amqp://ann:s3cret@", "no host"),
+        ("amqp:/host/q", "one slash"), ("AMQPS:/ann:s3cret@host", "one slash"),
         ("http://host", "scheme 'http'"), ("amqp1://host", "scheme 'amqp1'"), ("://host", "scheme is"),
         ("amqp://host:0", "port"), ("amqp://host:65536", "port"), ("amqp://host:x", "port"), ("amqp://host:-1", "port"),
         ("amqp://host:5672x", "port"), ("amqp://host: 5", "port"), ("amqp://host:99999999999999999999", "port"),

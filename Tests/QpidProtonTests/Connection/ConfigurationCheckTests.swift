@@ -40,12 +40,15 @@ struct ConfigurationCheckTests {
     /// RabbitMQ's older protocol puts a virtual host into the path. Other clients open a link to the path.
     @Test func anAddressInTheURL() async throws {
         await Self.refusal(try AMQPURL("amqp://broker.example/orders"), "the URL has the address \"orders\"")
-        await Self.refusal(AMQPURL(host: "a", address: "q"), "pass it to openSender or openReceiver")
+        await Self.refusal(AMQPURL(host: "a", address: "q"), "name it when you open a sender or a receiver")
     }
 
     @Test func loginsThatCannotBeMade() async throws {
         await Self.refusal(try AMQPURL("amqp://ann@broker.example"), "there is a user but no password")
-        await Self.refusal(AMQPURL(host: "a", username: "", password: "s3cret"), "the user of the URL is empty")
+        await Self.refusal(
+            AMQPURL(host: "a", username: "", password: "s3cret"),
+            "is empty: give a name, or leave the user out"
+        )
         await Self.refusal(AMQPURL(host: "a", password: "s3cret"), "the URL has a password but no user")
         await Self.refusal(
             AMQPURL(host: "a", username: "a\0b", password: "p"),

@@ -96,7 +96,8 @@ import Testing
         (header(0, 1, 0, 0), "without a SASL layer"), (header(0, 0, 9, 1), "0-9-1"),
         (header(1, 1, 0, 10), "0-9-1 or older"), (header(3, 2, 0, 0), "version 2.0.0"),
         (header(2, 1, 0, 0), "TLS inside AMQP"), (Array("HTTP/1.1 400 Bad Request".utf8), "HTTP"),
-        ([0x15, 3, 3, 0, 2, 2, 70], "TLS"), (Array("SSH-2.0".utf8), "no AMQP at all"),
+        ([0x15, 3, 3, 0, 2, 2, 70], "speaks TLS on this port: use amqps://"),
+        ([0x16, 3, 3, 0, 2, 2, 70], "speaks TLS on this port: use amqps://"), (Array("SSH-2.0".utf8), "no AMQP at all"),
         ([0], "no AMQP at all"), (Array("AMQX".utf8), "no AMQP at all"),
     ]
 
@@ -109,6 +110,22 @@ import Testing
         #expect(client.state.errors.map(\.condition) == [.connectionFramingError])
         #expect(client.state.errors.first?.detail.contains(text) == true, "\(client.state.errors)")
         #expect(!client.channel.isActive)
+    }
+
+    @Test(arguments: [
+        (plain as any SASLClientMechanism, ["ANONYMOUS"], "leave out the user and the password"),
+        (SASLAnonymous(), ["PLAIN", "SCRAM-SHA-256"], "give a user and a password"),
+        (plain, ["GSSAPI"], "change the login here, or the server's mechanisms"),
+    ])
+    func noMechanismInCommonNamesTheRemedy(
+        mechanism: any SASLClientMechanism,
+        offered: [String],
+        remedy: String
+    ) async throws {
+        let client = try await SASLTestPeer.client([mechanism])
+        try await client.deliver(ProtocolHeader.saslBytes + SASLTestPeer.bytes([.mechanisms(offered)]))
+        #expect(client.state.errors.map(\.condition) == [.unauthorizedAccess])
+        #expect(client.state.errors.first?.detail.hasSuffix(": \(remedy)") == true, "\(client.state.errors)")
     }
 
     @Test func framesOutOfOrder() async throws {
