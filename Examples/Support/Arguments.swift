@@ -39,6 +39,8 @@ enum Arguments {
 
     /// Returns the remedy for a text of the parser, such as `The value 'x' is invalid for '--count <number>'`.
     private static func remedy(for text: String) -> String? {
+        if text.hasPrefix("Unexpected argument") { return "quote a text that has spaces, and see --help" }
+        if text.hasPrefix("Missing expected argument '<url>") { return "give a URL, such as localhost/orders" }
         guard text.hasPrefix("The value"), text.hasSuffix(">'"), let start = text.lastIndex(of: "<") else { return nil }
         return self.remedies[String(text[text.index(after: start)...].dropLast(2))]
     }

@@ -26,15 +26,21 @@ package struct ConnectionOptions: ParsableArguments {
     @Argument(
         help: ArgumentHelp(
             """
-            amqp[s]://[user[:password]@]host[:port][/address]; the scheme may be left out. The address is the path without its \
-            first slash: //queues/orders for /queues/orders; ? and # belong to it. With --reconnect, several URLs may be given.
+            amqp[s]://[user[:password]@]host[:port][/address]. Without a scheme it is amqp. The port is 5672, or 5671 with amqps. \
+            The address is the path without its first slash: //queues/orders for /queues/orders; ? and # belong to it. Write \
+            / : @ % in a user or a password as %2F %3A %40 %25. With --reconnect, several URLs may be given.
             """,
             valueName: "url"
         )
     )
     package var urls: [String]
 
-    @Option(help: ArgumentHelp("The address; the URL's if left out.", valueName: "address"))
+    @Option(
+        help: ArgumentHelp(
+            "The address at the peer, such as the name of a queue; the URL's if left out.",
+            valueName: "address"
+        )
+    )
     package var address: String?
 
     @Option(help: ArgumentHelp("The user to log in as; the URL's if left out.", valueName: "name"))

@@ -25,8 +25,8 @@ package final class OutageReport: Sendable {
 
     /// The client's log messages that this report replaces with its own words.
     package static let logged: Set = [
-        "the connection was lost", "a link was lost", "a link has ended for good", "the client has ended",
-        "the client has closed with unfinished work",
+        "connecting failed", "the connection was lost", "a link was lost", "a link has ended for good",
+        "the client has ended", "the client has closed with unfinished work",
     ]
 
     private let program: String

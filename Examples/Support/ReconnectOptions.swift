@@ -68,7 +68,7 @@ package struct ReconnectOptions: ParsableArguments {
     /// Throws for an unusable number, and for several URLs without the option.
     package func check(_ connection: ConnectionOptions) throws {
         if case .unusable(let text)? = self.limit {
-            let remedy = Double(text) == nil ? ": begin a URL behind it with amqp:// or amqps://" : ""
+            let remedy = text.first?.isLetter == true ? ": begin a URL behind it with amqp:// or amqps://" : ""
             throw ValidationError("\(Self.name) takes seconds, more than 0, or no number, and not '\(text)'\(remedy)")
         }
         guard self.isOn || connection.urls.count == 1 else {
@@ -76,6 +76,12 @@ package struct ReconnectOptions: ParsableArguments {
                 "several URLs need \(Self.name): the program then connects to each in turn; quote a text that has spaces"
             )
         }
+    }
+
+    /// Returns an error with the advice to use this option, if it is the loss of a connection.
+    package func advising(_ error: any Error) -> any Error {
+        guard !self.isOn, let lost = error as? AMQPError, lost.ending == .lost else { return error }
+        return Failure("\(Program.text(of: lost)); with \(Self.name), the program connects again")
     }
 
     /// Returns the settings of a client.

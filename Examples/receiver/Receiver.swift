@@ -260,6 +260,8 @@ struct Receiver: ExampleCommand {
                 failure = failure ?? error
             }
             failure = failure.map(peer.way.naming)
+            // The options do not go together.
+            if self.stream == nil, !self.listen { failure = failure.map(self.reconnect.advising) }
             tally.notSettled = link?.unsentSettlements ?? 0
         } catch {
             failure = error

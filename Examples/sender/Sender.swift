@@ -227,6 +227,8 @@ struct Sender: ExampleCommand {
                 run.failure = run.failure ?? error
             }
             run.failure = run.failure.map(way.naming)
+            // The two options do not go together.
+            if self.stream == nil { run.failure = run.failure.map(self.reconnect.advising) }
             run.outages = way.outages
         } catch {
             run.failure = error

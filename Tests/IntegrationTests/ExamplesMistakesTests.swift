@@ -48,9 +48,11 @@ struct ExamplesMistakesTests {
         ("sender", ["localhost/q", "--body", "x", "--user", "ann"], "give --password-file"),
         ("receiver", ["ann@localhost/q"], "give --password-file, or user:password@ in the URL"),
         ("receiver", ["127.0.0.1:0", "--listen", "--user", "ann"], "give --password-file"),
+        ("broker", ["127.0.0.1:5672"], "Unexpected argument '127.0.0.1:5672': quote a text that has spaces, and see"),
+        ("sender", ["--body", "x"], "give a URL, such as localhost/orders"),
         // Numbers.
         ("sender", ["localhost/q", "--body", "x", "--reconnect", "abc"], "begin a URL behind it with amqp://"),
-        ("sender", ["--reconnect", "1.5s", "localhost/q", "--body", "x"], "and not '1.5s'"),
+        ("sender", ["--reconnect", "1.5s", "localhost/q", "--body", "x"], "or no number, and not '1.5s'"),
         ("receiver", ["localhost/q", "--window", "abc"], "64K, auto, on-demand or unbounded"),
         ("sender", ["localhost/q", "--count", "many"], "give a whole number"),
         ("sender", ["localhost/q", "--body", "x", "--rate", "fast"], "messages a second"),
@@ -112,6 +114,26 @@ struct ExamplesMistakesTests {
                 "\(line)"
             )
         }
+    }
+
+    @Test(arguments: [
+        (["sender", "--count", "100000", "--rate", "500"], true), (["receiver"], true),
+        (["receiver", "--stream", "-"], false),
+    ])
+    func aLossAdvisesToReconnect(_ words: [String], _ isAdvised: Bool) async throws {
+        let broker = try ExampleProcess("broker", ["--listen", "127.0.0.1:0"])
+        defer { broker.signal(SIGKILL) }
+        let port = try await broker.port()
+        let url = "127.0.0.1:\(port)/q"
+        let program = try ExampleProcess(words[0], [url, "--progress"] + words.dropFirst())
+        _ = try await lookUntil("it is connected") { program.errors.contains("credit") ? true : nil }
+        broker.signal(SIGKILL)
+        #expect(try await program.waitForExit(20) == 1)
+        let line = try #require(
+            program.errorLines.first { $0.contains("the connection was lost") },
+            "\(program.errors)"
+        )
+        #expect(line.hasSuffix("; with --reconnect, the program connects again") == isAdvised, "\(line)")
     }
 
     @Test func aLoginThatTheServerDoesNotOfferIsLeftOut() async throws {
