@@ -184,8 +184,8 @@ struct FailureTests {
         #expect(error.detail == "\(text) speaks AMQP 1.0 without TLS")
     }
 
-    @Test(arguments: [Performative.begin, .attach, .detach, .end, .close, .flow])
-    func silenceUntilTheOperationTimeout(_ silentAt: Performative) async throws {
+    @Test(arguments: [Frame.Code.begin, .attach, .detach, .end, .close, .flow])
+    func silenceUntilTheOperationTimeout(_ silentAt: Frame.Code) async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.operationTimeout = .seconds(1)
         let settings = configuration
