@@ -71,7 +71,7 @@ struct ClientBudgetTests {
     /// Messages that are kept leave room to read their outcomes.
     @Test(arguments: [false, true])
     func aBudgetOfBothDirectionsNeverStopsTheReads(_ isClient: Bool) async throws {
-        let budget = AMQPMemoryBudget(limit: .kibibytes(64))
+        let budget = AMQPMemoryBudget(limit: .mebibytes(1))
         try await withClient { configuration in
             configuration.connection.sendBudget = budget
             configuration.connection.receiveBudget = budget
@@ -80,25 +80,26 @@ struct ClientBudgetTests {
             let sender = try await client.sender(to: "q")
             let plain = try await #require(client.connection).openSession().openSender(to: "q")
             try await waitUntil("the links") { peer.receivers.count == 2 }
+            let message = AMQPMessage(body: [UInt8](repeating: 7, count: 7_000))
             let sending = Task {
-                for _ in 0..<500 {
+                for _ in 0..<300 {
                     if isClient {
-                        try await sender.enqueue(AMQPMessage(body: self.body))
+                        try await sender.enqueue(message)
                     } else {
-                        try await plain.enqueue(AMQPMessage(body: self.body))
+                        try await plain.enqueue(message)
                     }
                 }
             }
-            try await waitUntil("a full budget") { budget.used.bytes > budget.low.bytes - 2_000 }
+            try await waitUntil("a full budget") { budget.used.bytes > budget.low.bytes - 16_000 }
             if isClient {
                 // The messages are kept while the client connects again.
                 proxy.end(.cut, .toServer)
                 try await waitUntil("the next link") { peer.receivers.count == 3 && sender.link != nil }
             }
-            peer.receivers[isClient ? 2 : 1].grant(credit: 500)
+            peer.receivers[isClient ? 2 : 1].grant(credit: 300)
             try await within("all messages") { try await sending.value }
-            try await waitUntil("the outcomes") { sender.unsettledBytes == 0 && peer.arrivals.count == 500 }
-            #expect(budget.peak <= .kibibytes(64))
+            try await waitUntil("the outcomes") { sender.unsettledBytes == 0 && peer.arrivals.count == 300 }
+            #expect(budget.peak <= .mebibytes(1))
         }
         try await waitUntil("an empty budget") { budget.used == 0 }
     }

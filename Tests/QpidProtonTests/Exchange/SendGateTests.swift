@@ -56,7 +56,7 @@ import Testing
         #expect(gate.admit(100, at: plain) == .admitted && gate.admit(150, at: prepaid) == .admitted)
         #expect(budget.used == 100 && gate.ledger(session)?.used == 250)
         gate.wait(1, id: 1, bytes: 20, at: prepaid)
-        #expect(gate.first(at: prepaid)?.level == .connection && gate.shortage(at: prepaid) == 20)
+        #expect(gate.first(at: prepaid)?.level == .session && gate.shortage(at: prepaid) == 20)
         #expect(gate.replace(30, at: prepaid).replaced == 1)
         #expect(gate.release(140, at: prepaid) == [] && budget.used == 100)
         #expect(gate.release(100, at: plain) == [])
