@@ -13,14 +13,14 @@ enum Arguments {
             try command.check()
             return command
         } catch {
-            let text = type.message(for: error)
-            if let remedy = self.remedy(for: text) { throw ValidationError("\(text): \(remedy)") }
             // The parser reports a missing argument before an unknown option, which may be the misspelt one.
             do {
                 _ = try Command.parseAsRoot(arguments + ["-"])
             } catch let other where type.message(for: other).hasPrefix("Unknown option") {
                 throw other
             } catch {}
+            let text = type.message(for: error)
+            if let remedy = self.remedy(for: text) { throw ValidationError("\(text): \(remedy)") }
             throw error
         }
     }

@@ -206,8 +206,8 @@ struct ExamplesEndTests {
 
     @Test func theJSONIsTheLastLineEvenAfterAFailure() async throws {
         let calls = [
-            ("sender", ["localhost/q", "--file", "/nonexistent"]), ("sender", ["localhost:70000/q", "--body", "x"]),
-            ("sender", ["localhost", "--body", "x"]), ("receiver", ["localhost:70000/q"]),
+            ("sender", ["localhost/q", "--file", "/nonexistent"]), ("sender", ["127.0.0.1:1/q", "--body", "x"]),
+            ("receiver", ["127.0.0.1:1/q"]),
             ("receiver", ["127.0.0.1:0/q", "--listen", "--idle-timeout", "0.1"]),
         ]
         for (name, arguments) in calls {
