@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import TestSupport
 
 /// The resources of this process, from /proc and the allocator.
 struct ProcessFigures: Codable {

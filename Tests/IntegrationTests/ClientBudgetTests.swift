@@ -2,6 +2,7 @@
 
 import QpidProton
 import Synchronization
+import TestSupport
 import Testing
 
 /// One budget for the messages of clients and connections, through losses.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import QpidProton
+import TestSupport
 import Testing
 
 /// No task of a client remains. Each test counts the tasks of a process of its own.

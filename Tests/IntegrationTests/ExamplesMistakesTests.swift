@@ -2,6 +2,7 @@
 
 import Foundation
 import QpidProton
+import TestSupport
 import Testing
 
 /// Mistakes of a new user: each ends with one line that names the cause and the remedy in the user's words.

@@ -215,12 +215,13 @@ import Testing
         #expect(gate.ledger(link)?.used == 1_000_000)
         gate.wait(0, id: 0, bytes: 1_000, at: link)
         var id: UInt64 = 0
-        for step in 1...200 {
+        for step in 1...1_500 {
             let released = min(10_000, gate.ledger(link)?.used ?? 0)
             let wasWaiting = gate.hasWaiters(link)
             var passed = gate.release(released, at: link)
+            let left = gate.ledger(link)?.used ?? 0
             let now = Int64(step) * 1_000_000
-            passed += gate.tune(link, released: released, wasWaiting: wasWaiting, credit: 0, at: now)
+            passed += gate.tune(link, released: released, left: left, wasWaiting: wasWaiting, credit: 0, at: now)
             for _ in passed {
                 // The task admits items until it has to wait.
                 while gate.admit(1_000, at: link, mayWait: true) == .admitted {}

@@ -2,18 +2,18 @@
 
 import Foundation
 
-/// Counts the living Swift tasks of this process, which the runtime does not tell.
+/// Counts the living Swift tasks of this process, because the runtime has no counter.
 ///
 /// A task is a heap object that begins with the address of the runtime's task type and its reference counts. The count
 /// finds these two words in the writable memory of the process, and skips tasks that have been released.
-enum LiveTasks {
+package enum LiveTasks {
     /// The bits of inline reference counts: the last reference was released, and the counts are in memory of their own.
     private static let (released, elsewhere): (UInt64, UInt64) = (1 << 32, 1 << 63)
 
-    /// The number of tasks that have not ended, or that something still refers to; `nil` where it cannot be found.
+    /// The number of tasks that have not ended or that still have references; `nil` if the runtime has no symbol for them.
     ///
-    /// A cancelled `Task.sleep` has a task of the runtime until its time has come.
-    static var count: Int? {
+    /// A cancelled `Task.sleep` keeps a task of the runtime until its time has passed.
+    package static var count: Int? {
         guard let symbol = dlsym(nil, "_swift_concurrency_debug_asyncTaskMetadata"),
             let maps = try? String(contentsOfFile: "/proc/self/maps", encoding: .utf8)
         else { return nil }
