@@ -58,7 +58,9 @@ package enum Program {
         } catch {
             self.exit(after: error, of: type)
         }
+        let (start, starting) = AsyncStream.makeStream(of: Void.self)
         let run = Task.detached { [command = Unchecked(command)] in
+            for await _ in start {}
             var command = command.value
             try await command.run()
         }
@@ -69,6 +71,8 @@ package enum Program {
                 run.cancel()
             }
         }
+        // From here on, no signal is lost.
+        starting.finish()
         Task.detached {
             do {
                 try await run.value
@@ -81,7 +85,7 @@ package enum Program {
         while true { withExtendedLifetime(sources) { _ = pause() } }
     }
 
-    /// Calls `handler` for each of the signals, instead of their default effect.
+    /// Calls `handler` for each of the signals, instead of their default effect. Returns when it is set up.
     package static func onSignals(
         _ signals: [Int32],
         _ handler: @escaping @Sendable () -> Void
@@ -90,7 +94,10 @@ package enum Program {
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
             source.setEventHandler(handler: handler)
+            let installed = DispatchSemaphore(value: 0)
+            source.setRegistrationHandler { installed.signal() }
             source.resume()
+            installed.wait()
             return source
         }
     }
