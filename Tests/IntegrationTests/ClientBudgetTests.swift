@@ -119,13 +119,26 @@ struct ClientBudgetTests {
             dropping.link.overflow = .dropOldest
             dropping.onLoss = .fail
             let senders = [try await client.sender(lasting), try await client.sender(dropping)]
+            // Each fate once, and then at random.
+            let message = AMQPMessage(body: self.body)
+            for sender in senders { try await sender.send(message) }
+            peer.settle(false)
+            let doubtful = try await senders[1].enqueue(message)
+            try await waitUntil("the message") { peer.arrivals.count == 3 }
+            proxy.beginOutage()
+            let doubt = try await failure(of: "the message in doubt") { try await doubtful.outcome() }
+            let late = try await failure(of: "the late message") {
+                try await senders[0].send(message, options: .init(expiresAfter: .milliseconds(1)))
+            }
+            #expect(doubt.fate == .inDoubt && late.fate == .expired)
+            for _ in 0..<1_000 where senders[1].fates.dropped == 0 { try await senders[1].enqueue(message) }
+            proxy.endOutage()
             let sending = senders.enumerated().map { index, sender in
                 Task {
                     var number = 0
                     while !Task.isCancelled {
                         number += 1
                         let options = AMQPSendOptions(expiresAfter: number % 5 == 0 ? .milliseconds(3) : nil)
-                        let message = AMQPMessage(body: self.body)
                         if number % 7 == 0 {
                             _ = try? await sender.send(message, options: options, timeout: .milliseconds(2))
                         } else if (try? await sender.enqueue(message, options: options)) == nil {
