@@ -21,7 +21,7 @@ package final class TemporaryFolder: Sendable {
 /// Runs `body` with a folder, and removes it.
 package func withFolder(_ body: (URL) async throws -> Void) async throws {
     let folder = try TemporaryFolder()
+    // The compiler may otherwise release the folder before `body` returns.
+    defer { withExtendedLifetime(folder) {} }
     try await body(folder.url)
-    // The compiler may otherwise release the folder before its last use.
-    withExtendedLifetime(folder) {}
 }
