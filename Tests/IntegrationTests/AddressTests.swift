@@ -105,6 +105,7 @@ struct AddressTests {
             configuration.tls.trustRoots = files.authority
             let connector = try Self.connector("amqps://ann:secret@localhost:5671", Addresses(v6: list), configuration)
             let connection = try await connector.connect()
+            try await waitUntil("the listener has the connection") { !listener.connections.isEmpty }
             #expect(listener.connections.map { $0.identity?.username } == ["ann"])
             try await connection.close().check()
         }

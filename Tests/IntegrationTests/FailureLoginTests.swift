@@ -33,6 +33,7 @@ struct FailureLoginTests {
             var right = AMQPConnection.Configuration()
             right.sasl = .plain(username: "ann", password: Self.password)
             let connection = try await AMQPConnection.connect(to: listener.url, configuration: right)
+            try await waitUntil("the listener has the connection") { !listener.connections.isEmpty }
             #expect(listener.connections.map { $0.identity?.username } == ["ann"])
             try await connection.close().check()
         }
