@@ -86,7 +86,7 @@ struct ScopeTests {
             #expect(try await peer.run { $0.received.count } == 5)
             try await peer.run { $0.settleAll(PN_ACCEPTED) }
             for transfer in try await scope.value { #expect(transfer.result == .success(.accepted)) }
-            #expect(!log.text.contains("given up"))
+            #expect(!log.text.contains("messages failed"))
         }
     }
 
@@ -108,7 +108,7 @@ struct ScopeTests {
                 error?.detail.contains("3 messages not sent, 2 messages in doubt") == true,
                 "\(error as Any)"
             )
-            #expect(log.text.contains("given up"))
+            #expect(log.text.contains("messages failed"))
         }
     }
 
@@ -140,7 +140,7 @@ struct ScopeTests {
             }
             await #expect(throws: Stop.self) { try await scope.value }
             #expect(try await peer.run { $0.received.count } == (isSent ? 5 : 0))
-            #expect(log.text.contains("given up") != isSent)
+            #expect(log.text.contains("messages failed") != isSent)
             #expect(isSent || log.text.contains("\"amqp.unsent\": 5"))
         }
     }
@@ -171,7 +171,7 @@ struct ScopeTests {
                 let error = await expectError(.timeout) { try await scope.value }
                 #expect(error?.detail.contains("5 messages not sent") == true)
             }
-            #expect(log.text.contains("given up"))
+            #expect(log.text.contains("messages failed"))
         }
     }
 
@@ -179,7 +179,7 @@ struct ScopeTests {
         try await self.withLog { connection, peer, log in
             let scope = Self.run(.connection, on: connection) { try await peer.loseConnection() }
             await expectError(.connectionLost) { try await scope.value }
-            #expect(log.text.contains("given up"))
+            #expect(log.text.contains("messages failed"))
         }
     }
 
@@ -195,7 +195,7 @@ struct ScopeTests {
             await peer.settle()
         }
         await peer.settle()
-        let line = try #require(log.text.split(separator: "\n").first { $0.contains("given up") })
+        let line = try #require(log.text.split(separator: "\n").first { $0.contains("messages failed") })
         #expect(line.contains("\"amqp.unsent\": 5") && line.contains("\"amqp.unsettled\": 0"), "\(line)")
         await peer.finish()
     }
