@@ -185,7 +185,7 @@ let package = Package(
             swiftSettings: swiftSettings
         ),
         .target(name: "QpidProtonRabbitMQ", dependencies: ["QpidProton"], swiftSettings: swiftSettings),
-        // What the test targets and chaos share. It belongs to no product.
+        // The helpers that the test targets and chaos share. No product contains them.
         .target(
             name: "TestSupport",
             dependencies: [
