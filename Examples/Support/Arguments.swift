@@ -3,7 +3,7 @@
 import ArgumentParser
 import Foundation
 
-/// Parses the command line, and adds the remedies that the parser does not know.
+/// The parsing of the command line, with remedies in the errors.
 enum Arguments {
     static func parse<Command: ExampleCommand>(_ type: Command.Type) throws -> Command {
         try self.checkEncoding()
@@ -13,7 +13,7 @@ enum Arguments {
             try command.check()
             return command
         } catch {
-            // The parser reports a missing argument before an unknown option, which may be the misspelt one.
+            // The parser reports a missing argument first, although an unknown option may be the misspelt argument.
             do {
                 _ = try Command.parseAsRoot(arguments + ["-"])
             } catch let other where type.message(for: other).hasPrefix("Unknown option") {
@@ -27,7 +27,7 @@ enum Arguments {
 
     // MARK: Values
 
-    /// The remedies for values that the parser cannot read, by the option's placeholder in the help.
+    /// The remedies for values that the parser cannot read. The keys are the placeholders of the options in the help.
     private static let remedies = [
         "bytes": "give a whole number of bytes, 0 or more, such as 65536 or 64K (K, M or G)",
         "number": "give a whole number, such as 100",
@@ -45,7 +45,7 @@ enum Arguments {
         return self.remedies[String(text[text.index(after: start)...].dropLast(2))]
     }
 
-    /// Throws for an argument that is not UTF-8, which the runtime would change without a word.
+    /// Throws for an argument that is not UTF-8, because the runtime would silently replace its bytes.
     private static func checkEncoding() throws {
         for index in 1..<max(1, Int(CommandLine.argc)) {
             guard let start = CommandLine.unsafeArgv[index], String(validatingCString: start) == nil else { continue }
@@ -56,14 +56,14 @@ enum Arguments {
 
     // MARK: Numbers
 
-    /// Joins a number with the option before it: the parser takes `-1` in `--count -1` for an option, and a URL behind
-    /// `--reconnect` for its number.
+    /// Joins a number with the option before it. The parser mistakes `-1` in `--count -1` for an option, and a URL
+    /// after `--reconnect` for its number.
     private static func joiningNumbers(_ arguments: [String]) -> [String] {
         var joined: [String] = []
         var isBehindReconnect = false
         for argument in arguments {
             let number = Double(argument)
-            // A lone word is a mistyped number, rather than a host.
+            // A single word after `--reconnect` counts as a mistyped number, not as a host.
             let isValue = number != nil || isBehindReconnect && ReconnectOptions.isWord(argument)
             if isBehindReconnect, !isValue { joined[joined.count - 1] += "=\(OutageLimit.none)" }
             if isValue, let last = joined.last, last.hasPrefix("--"), last.count > 2, !last.contains("="),

@@ -3,14 +3,14 @@
 import Foundation
 import QpidProton
 
-/// Replaces the names of Swift properties in the library's errors by the user's words.
+/// The words that replace the names of Swift properties in the library's errors.
 package enum ErrorWords: Sendable {
     /// Options, such as `--ca`.
     case commandLine
     /// Environment variables, such as `AMQP_TLS_AUTHORITIES`.
     case environment
 
-    /// Phrases first, then the bare names that remain.
+    /// The replaced phrases, followed by the bare names that remain.
     private static let words: [(of: String, option: String, variable: String)] = [
         (", or set serverName", "", ", or set AMQP_TLS_SERVER_NAME"),
         (" or set serverName", "", " or set AMQP_TLS_SERVER_NAME"),
@@ -37,21 +37,21 @@ package enum ErrorWords: Sendable {
         ("operationTimeout", "--timeout", "AMQP_OPERATION_TIMEOUT"),
     ]
 
-    /// Returns the text of an error without the names of Swift properties. An error of this side shows no condition.
+    /// Returns the text of an error in the user's words. The text of a local error has no condition.
     package func text(of error: any Error) -> String {
         guard let error = error as? AMQPError else { return "\(error)" }
         var text = "\(error)"
         if error.origin == .local, !error.detail.isEmpty, let name = text.range(of: "\(error.condition.rawValue): ") {
             text.removeSubrange(name)
         }
-        // Other errors may name a host such as amqp.example.
+        // Other errors may contain a host name such as amqp.example, which is no key.
         if self == .environment, error.condition == .invalidArgument {
             text.replace(/\bamqp(?:\.[A-Za-z]+)+/) { Self.variable(of: String($0.output)) }
         }
         return self.translate(text)
     }
 
-    /// Returns a text of the library without the names of Swift properties.
+    /// Returns a text of the library with the user's words in place of Swift properties.
     func translate(_ text: String) -> String {
         Self.words.reduce(text) { text, word in
             text.replacingOccurrences(of: word.of, with: self == .commandLine ? word.option : word.variable)

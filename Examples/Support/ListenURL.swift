@@ -20,7 +20,7 @@ extension AMQPURL {
 
     private init(_ text: Substring) throws(AMQPError) { try self.init(String(text)) }
 
-    /// Throws for a place without a host, and for a port that cannot be used.
+    /// Throws for a place without a host, and for an unusable port.
     private static func checkPort(_ place: Substring) throws(AMQPError) {
         let place = place[(place.lastIndex(of: "@").map(place.index(after:)) ?? place.startIndex)...]
         guard place.first != ":", place.isEmpty || !place.allSatisfy(\.isNumber) else {

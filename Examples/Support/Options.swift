@@ -26,9 +26,10 @@ package struct ConnectionOptions: ParsableArguments {
     @Argument(
         help: ArgumentHelp(
             """
-            amqp[s]://[user[:password]@]host[:port][/address]. Without a scheme it is amqp. The port is 5672, or 5671 with amqps. \
-            The address is the path without its first slash: //queues/orders for /queues/orders; ? and # belong to it. Write \
-            / : @ % in a user or a password as %2F %3A %40 %25. With --reconnect, several URLs may be given.
+            amqp[s]://[user[:password]@]host[:port][/address]. The default scheme is amqp. The default port is 5672, or \
+            5671 with amqps. The address is the path without its first slash: //queues/orders for /queues/orders. It \
+            includes ? and #. Write / : @ % in a user or a password as %2F %3A %40 %25. With --reconnect, several URLs may \
+            be given.
             """,
             valueName: "url"
         )
@@ -81,9 +82,9 @@ package struct ConnectionOptions: ParsableArguments {
 
     package init() {}
 
-    /// Throws for options that cannot be used.
+    /// Throws for unusable options.
     ///
-    /// - Parameter isListening: Whether the URL is a place to listen on. Otherwise there must be an address.
+    /// - Parameter isListening: Whether the URL is a place to listen on. If not, an option or URL must name an address.
     package func check(isListening: Bool = false) throws {
         guard (self.cert == nil) == (self.key == nil) else { throw ValidationError("--cert and --key go together") }
         guard self.address != "" else { throw ValidationError("--address takes an address, and this one is empty") }
@@ -118,16 +119,16 @@ package struct ConnectionOptions: ParsableArguments {
         }
     }
 
-    /// Throws for a certificate that no connection would use.
+    /// Throws for certificates that no connection would use, and for a TLS listener without a certificate.
     private func checkTLS(_ urls: [AMQPURL], _ isListening: Bool) throws {
         let given = [("--ca", self.ca), ("--cert", self.cert), ("--key", self.key)].first { $0.1 != nil }
         if let given, !urls.contains(where: \.isTLS) {
-            throw ValidationError("\(given.0) goes with TLS: use amqps:// in the URL")
+            throw ValidationError("\(given.0) needs TLS: use amqps:// in the URL")
         }
         guard isListening, urls.contains(where: \.isTLS) else { return }
         _ = try self.listeningIdentity()
         guard self.ca == nil else {
-            throw ValidationError("--ca does not go with --listen: a sender's certificate is not checked")
+            throw ValidationError("--ca cannot be used with --listen: a sender's certificate is not checked")
         }
     }
 

@@ -19,7 +19,7 @@ package final class OutageReport: Sendable {
         var isUp = false
         /// Failed attempts after a loss whose figures have not arrived yet.
         var held: [String] = []
-        /// The failed attempt that ended the client, and its line.
+        /// The error of the attempt that ended the client, and the line about it; `nil` while no attempt has.
         var fatal: (error: AMQPError, line: String)?
     }
 
@@ -48,7 +48,7 @@ package final class OutageReport: Sendable {
         }
     }
 
-    /// Returns the failure that names the URL, if an attempt with this error ended the client.
+    /// Returns a failure that names the URL if an attempt with this error ended the client; otherwise the error.
     package func naming(_ error: any Error) -> any Error {
         guard let fatal = self.state.withLock({ $0.fatal }), (error as? AMQPError)?.detail == fatal.error.detail else {
             return error

@@ -71,7 +71,7 @@ package enum Program {
                 run.cancel()
             }
         }
-        // From here on, no signal is lost.
+        // The signal handlers are set up, so no later signal is lost.
         starting.finish()
         Task.detached {
             do {
@@ -85,7 +85,7 @@ package enum Program {
         while true { withExtendedLifetime(sources) { _ = pause() } }
     }
 
-    /// Calls `handler` for each of the signals, instead of their default effect. Returns when it is set up.
+    /// Calls `handler` for each of the signals, instead of their default effect. Returns when the handler is set up.
     package static func onSignals(
         _ signals: [Int32],
         _ handler: @escaping @Sendable () -> Void

@@ -52,8 +52,8 @@ package struct ReconnectOptions: ParsableArguments {
 
     package init() {}
 
-    /// Whether an argument behind the option is neither another option nor a URL: it has no dot, colon, slash or `@`,
-    /// or begins with a digit as `1.5s` does.
+    /// Returns whether an argument after the option is neither another option nor a URL. Such a word has no colon,
+    /// slash or `@`, and no dot unless it begins with a digit, as `1.5s` does.
     static func isWord(_ argument: String) -> Bool {
         guard !argument.hasPrefix("-"), argument != "localhost", !argument.contains(where: { "/:@[".contains($0) })
         else {
@@ -68,7 +68,7 @@ package struct ReconnectOptions: ParsableArguments {
     /// Throws for an unusable number, and for several URLs without the option.
     package func check(_ connection: ConnectionOptions) throws {
         if case .unusable(let text)? = self.limit {
-            let remedy = text.first?.isLetter == true ? ": begin a URL behind it with amqp:// or amqps://" : ""
+            let remedy = text.first?.isLetter == true ? ": begin a URL after it with amqp:// or amqps://" : ""
             throw ValidationError("\(Self.name) takes seconds, more than 0, or no number, and not '\(text)'\(remedy)")
         }
         guard self.isOn || connection.urls.count == 1 else {
@@ -78,7 +78,7 @@ package struct ReconnectOptions: ParsableArguments {
         }
     }
 
-    /// Returns an error with the advice to use this option, if it is the loss of a connection.
+    /// Returns the error, with the advice to use this option if the connection was lost.
     package func advising(_ error: any Error) -> any Error {
         guard !self.isOn, let lost = error as? AMQPError, lost.ending == .lost else { return error }
         return Failure("\(Program.text(of: lost)); with \(Self.name), the program connects again")

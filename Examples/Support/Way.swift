@@ -37,7 +37,7 @@ package struct Way: Sendable {
         if case .connection(let connection) = self.kind { connection.taskExecutor } else { nil }
     }
 
-    /// Returns the failure that names the URL, if an attempt with this error ended the client.
+    /// Returns a failure that names the URL if an attempt with this error ended the client; otherwise the error.
     package func naming(_ error: any Error) -> any Error { self.outages?.naming(error) ?? error }
 
     /// How long the peer may take to answer.

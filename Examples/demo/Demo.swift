@@ -31,7 +31,7 @@ struct Demo: ExampleCommand {
             """
     )
 
-    @Argument(help: "The folder to relay. If left out, the tracked files of the git repository here.")
+    @Argument(help: "The folder to relay. If left out, the demo relays the tracked files of the git repository here.")
     var directory: String?
 
     @OptionGroup var output: OutputOptions
@@ -65,7 +65,7 @@ struct Demo: ExampleCommand {
     }
 
     private static func copyTrackedFiles(to scratch: Scratch) async throws -> String {
-        // Git's own text names neither the cause nor the remedy.
+        // The error text of git names neither the cause nor the remedy.
         guard let top = try await Child.outputIfSuccessful(of: ["git", "rev-parse", "--show-toplevel"]) else {
             throw Failure(
                 "this folder belongs to no git repository: name the folder to relay, as in 'demo Sources'",

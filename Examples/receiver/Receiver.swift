@@ -260,7 +260,7 @@ struct Receiver: ExampleCommand {
                 failure = failure ?? error
             }
             failure = failure.map(peer.way.naming)
-            // The options do not go together.
+            // --reconnect cannot be used with --stream or --listen.
             if self.stream == nil, !self.listen { failure = failure.map(self.reconnect.advising) }
             tally.notSettled = link?.unsentSettlements ?? 0
         } catch {

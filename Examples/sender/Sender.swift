@@ -227,7 +227,7 @@ struct Sender: ExampleCommand {
                 run.failure = run.failure ?? error
             }
             run.failure = run.failure.map(way.naming)
-            // The two options do not go together.
+            // --reconnect cannot be used with --stream.
             if self.stream == nil { run.failure = run.failure.map(self.reconnect.advising) }
             run.outages = way.outages
         } catch {

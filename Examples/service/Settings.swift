@@ -22,7 +22,7 @@
         /// How long the whole shutdown may take.
         let shutdownLimit: Duration
 
-        /// Throws for a value that cannot be used.
+        /// Reads the settings. Throws for an unusable value.
         init(reader: ConfigReader) throws {
             self.reader = reader
             let own = reader.scoped(to: "service")
@@ -35,7 +35,8 @@
             self.shutdownLimit = .seconds(try Self.number("shutdownLimit", in: 0.1...86_400, of: own) ?? 25)
         }
 
-        /// Returns a number; `nil` if the variable is missing or empty. The reader alone would ignore other texts.
+        /// Returns a number; `nil` if the variable is missing or empty. Throws for other texts, because the reader would
+        /// ignore them.
         private static func number<Number: LosslessStringConvertible & Comparable>(
             _ key: String,
             in range: ClosedRange<Number>,

@@ -5,7 +5,7 @@ import QpidProton
 import TestSupport
 import Testing
 
-/// Mistakes of a new user: each ends with one line that names the cause and the remedy in the user's words.
+/// Mistakes of new users. The error of each is one line that names the cause and the remedy in the words of the user.
 @Suite(.serialized, .timeLimit(.minutes(5)))
 struct ExamplesMistakesTests {
     private func error(_ name: String, _ arguments: [String], status: Int32) async throws -> String {
@@ -22,14 +22,14 @@ struct ExamplesMistakesTests {
     // MARK: Options
 
     static let unusable: [(name: String, arguments: [String], text: String)] = [
-        // TLS that no connection uses.
-        ("sender", ["localhost/q", "--body", "x", "--ca", "/ca"], "--ca goes with TLS: use amqps://"),
-        ("receiver", ["amqp://localhost/q", "--cert", "/c", "--key", "/k"], "--cert goes with TLS: use amqps://"),
+        // Certificates that no connection uses, and a TLS listener without a certificate.
+        ("sender", ["localhost/q", "--body", "x", "--ca", "/ca"], "--ca needs TLS: use amqps://"),
+        ("receiver", ["amqp://localhost/q", "--cert", "/c", "--key", "/k"], "--cert needs TLS: use amqps://"),
         ("receiver", ["127.0.0.1:0", "--listen", "--cert", "/c", "--key", "/k"], "use amqps://"),
         ("receiver", ["amqps://127.0.0.1:0", "--listen"], "give --cert and --key"),
         (
             "receiver", ["amqps://127.0.0.1:0", "--listen", "--cert", "/c", "--key", "/k", "--ca", "/ca"],
-            "--ca does not go with --listen"
+            "--ca cannot be used with --listen"
         ),
         // URLs.
         ("sender", ["http://localhost/q", "--body", "x"], "scheme 'http' is not known: use amqp://"),
@@ -52,7 +52,7 @@ struct ExamplesMistakesTests {
         ("broker", ["127.0.0.1:5672"], "Unexpected argument '127.0.0.1:5672': quote a text that has spaces, and see"),
         ("sender", ["--body", "x"], "give a URL, such as localhost/orders"),
         // Numbers.
-        ("sender", ["localhost/q", "--body", "x", "--reconnect", "abc"], "begin a URL behind it with amqp://"),
+        ("sender", ["localhost/q", "--body", "x", "--reconnect", "abc"], "begin a URL after it with amqp://"),
         ("sender", ["--reconnect", "1.5s", "localhost/q", "--body", "x"], "or no number, and not '1.5s'"),
         ("receiver", ["localhost/q", "--window", "abc"], "64K, auto, on-demand or unbounded"),
         ("sender", ["localhost/q", "--count", "many"], "give a whole number"),
@@ -68,11 +68,11 @@ struct ExamplesMistakesTests {
         #expect(line.hasPrefix("\(name): ") && line.contains(text), "\(line)")
     }
 
-    /// A host behind `--reconnect` is a URL, and a number its limit.
+    /// After `--reconnect`, a host is a URL and only a number is a limit.
     @Test(arguments: [
         ["--reconnect", "127.0.0.1", "--address", "q"], ["--reconnect", "localhost/q"], ["localhost/q", "--reconnect"],
     ])
-    func aURLBehindReconnectIsNoNumber(_ arguments: [String]) async throws {
+    func aURLAfterReconnectIsNotReadAsANumber(_ arguments: [String]) async throws {
         let line = try await self.error("sender", arguments, status: 64)
         #expect(line.contains("exactly one of --body"), "\(line)")
     }
@@ -105,7 +105,7 @@ struct ExamplesMistakesTests {
         }
     }
 
-    @Test func aSilentPortHasAHint() async throws {
+    @Test func theErrorOfASilentPortNamesTheRemedy() async throws {
         let listener = try SilentListener()
         for (scheme, text) in [("amqp", "AMQP 1.0 without TLS"), ("amqps", "AMQP 1.0 over TLS")] {
             let url = "\(scheme)://127.0.0.1:\(listener.port)/q"
@@ -121,7 +121,7 @@ struct ExamplesMistakesTests {
         (["sender", "--count", "100000", "--rate", "500"], true), (["receiver"], true),
         (["receiver", "--stream", "-"], false),
     ])
-    func aLossAdvisesToReconnect(_ words: [String], _ isAdvised: Bool) async throws {
+    func theErrorOfALossAdvisesReconnect(_ words: [String], _ isAdvised: Bool) async throws {
         let broker = try ExampleProcess("broker", ["--listen", "127.0.0.1:0"])
         defer { broker.signal(SIGKILL) }
         let port = try await broker.port()
@@ -137,7 +137,7 @@ struct ExamplesMistakesTests {
         #expect(line.hasSuffix("; with --reconnect, the program connects again") == isAdvised, "\(line)")
     }
 
-    @Test func aLoginThatTheServerDoesNotOfferIsLeftOut() async throws {
+    @Test func theErrorOfALoginThatTheServerDoesNotOfferAdvisesToLeaveItOut() async throws {
         try await withBroker { _, url in
             let named = url.replacingOccurrences(of: "amqp://", with: "amqp://guest:guest@")
             let line = try await self.error("sender", ["\(named)/q", "--body", "x"], status: 1)
@@ -158,7 +158,7 @@ struct ExamplesMistakesTests {
         }
     }
 
-    /// The attempt's line is the failure's line.
+    /// The line of the failed attempt is also the error of the program.
     @Test(arguments: [["sender", "--body", "x"], ["receiver"]])
     func aFatalAttemptIsShownOnce(_ words: [String]) async throws {
         var configuration = AMQPListener.Configuration()
@@ -185,7 +185,7 @@ struct ExamplesMistakesTests {
         )
     }
 
-    /// Outside of git, `dev/demo` relays a folder that every copy of the project has.
+    /// Outside of a git repository, `dev/demo` relays the folder Sources.
     @Test(arguments: [([], "debug/demo Sources"), (["--json"], "debug/demo --json Sources"), (["/"], "debug/demo /")])
     func theDemoRunsInATreeWithoutGit(_ arguments: [String], _ call: String) async throws {
         try await withFolder { folder in
@@ -196,7 +196,7 @@ struct ExamplesMistakesTests {
         }
     }
 
-    @Test func theDemoRefusesAFolderThatIsMissingBeforeItBuilds() async throws {
+    @Test func theDemoRefusesAMissingFolderBeforeItBuilds() async throws {
         try await withFolder { folder in
             let demo = try Self.makeTree(folder, ["photos"])
             #expect(try await demo.waitForExit() == 1)
@@ -204,7 +204,7 @@ struct ExamplesMistakesTests {
         }
     }
 
-    /// Makes a tree with `dev/demo` and stand-ins for what it calls, and runs it there.
+    /// Creates a tree with `dev/demo` and stand-ins for the programs that it calls, and runs it there.
     private static func makeTree(_ folder: URL, _ arguments: [String]) throws -> ExampleProcess {
         let manager = FileManager.default
         for name in ["dev", ".build/debug", "bin"] {

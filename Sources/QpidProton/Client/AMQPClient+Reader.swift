@@ -73,11 +73,11 @@
             }
         }
 
-        /// Checks a URL as each attempt does, so that an unusable one has its key in the error.
+        /// Checks a URL as each attempt does, so that the error of an unusable URL names its key.
         fileprivate func check(_ url: AMQPURL) throws(AMQPError) {
             try url.validate()
             try url.validateAddress()
-            // These replace the login and the certificate before each attempt.
+            // Both closures replace the login or the certificate before each attempt.
             guard self.credentials == nil, self.tls == nil else { return }
             let hasCertificate = url.isTLS && self.connection.tls.identity != nil
             try self.connection.sasl.validate(url, hasClientCertificate: hasCertificate)

@@ -60,8 +60,8 @@ extension AMQPClient {
             /// A message counts for its encoded bytes and 256 B. The sender accepts a larger message when it holds no
             /// other. Sending suspends at the limit, whether a connection is open or not.
             ///
-            /// The same bytes count in the ``AMQPConnection/Configuration/sendBudget`` of the client's connections, if
-            /// there is one, and sending suspends while it is full.
+            /// The same bytes also count in the ``AMQPConnection/Configuration/sendBudget`` of the connections. Sending
+            /// suspends while that budget is full.
             public var replayLimit: AMQPByteCount = .mebibytes(16)
             /// How many consecutive losses may have the same message first in doubt: 3 by default, at least 1.
             ///

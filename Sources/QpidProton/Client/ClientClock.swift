@@ -6,7 +6,7 @@ internal import NIOPosix
 /// The clock of a client: durations since its start.
 struct ClientClock: Sendable {
     private let start = ContinuousClock.now
-    /// The loops that the timers run on.
+    /// The event loops on which the timers run.
     private let loops: any EventLoopGroup
 
     init(_ loops: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton) { self.loops = loops }
@@ -24,8 +24,8 @@ struct ClientClock: Sendable {
 
     /// Suspends for a time. Throws if the task is cancelled, or the loops have shut down.
     ///
-    /// A cancelled `Task.sleep` has a task of the runtime until its time has come, which may be minutes for the time
-    /// limit of each message.
+    /// A cancelled timer of an event loop leaves nothing. For a cancelled `Task.sleep`, the runtime keeps a task until
+    /// the time has passed, which may be minutes for each message.
     func sleep(for time: Duration) async throws {
         let reply = Reply<Void>()
         let timer = self.loops.any().scheduleTask(in: .nanoseconds(time.nanoseconds)) {}

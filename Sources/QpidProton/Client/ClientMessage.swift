@@ -4,7 +4,7 @@ internal import NIOCore
 
 /// A message that the application hands to a client's sender.
 struct ClientMessage: Sendable {
-    /// The options and times of a message that has any, which most have not.
+    /// The options and times of a message. Most messages have neither.
     private final class Rest: Sendable {
         let options: AMQPSendOptions
         let start: Duration
@@ -25,8 +25,8 @@ struct ClientMessage: Sendable {
     private let rest: Rest?
 
     /// - Parameters:
-    ///   - header: The header, if it is known. Otherwise the bytes tell the time to live.
-    ///   - now: The time of the handover, of which only a limit of time makes use.
+    ///   - header: The header; `nil` to read the time to live from the bytes.
+    ///   - now: The time of the handover, read only for a message with options or a time to live.
     init(
         _ encoded: ByteBuffer,
         _ options: AMQPSendOptions,
@@ -47,9 +47,9 @@ struct ClientMessage: Sendable {
     }
 
     var options: AMQPSendOptions { self.rest?.options ?? AMQPSendOptions() }
-    /// The time of the handover of a message with a deadline.
+    /// The time of the handover; zero for a message without options and without a time to live.
     var start: Duration { self.rest?.start ?? .zero }
-    /// The deadline for the first byte.
+    /// The deadline for the first byte; `nil` for none.
     var deadline: Duration? { self.rest?.deadline }
     var timeToLive: Duration? { self.rest?.timeToLive }
 

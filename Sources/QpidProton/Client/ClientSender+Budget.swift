@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The room for a sender's messages: its replay limit, and then the send budget of the connections.
+// The room for a sender's messages: first within the replay limit, then within the send budget of the connections.
 //
-// A message counts once in the budget, from its acceptance to its fate: the links of a client's sender are prepaid.
+// A message counts once in the budget, from its acceptance to its fate. The links of the sender are prepaid, so they
+// do not count it again.
 
 extension ClientSender {
-    /// Reserves room for a message.
+    /// Reserves room for a message. Returns false if there is none.
     ///
-    /// - Parameter reply: The first waiting task. If the budget refuses its message, the budget calls in its turn.
+    /// - Parameter reply: The first waiting task; `nil` for a task that does not wait yet. If the budget refuses the
+    ///   message of a waiting task, it calls the sender back in its turn.
     func reserve(_ bytes: Int, _ state: inout State, for reply: Reply<AMQPClient.Tracker>? = nil) -> Bool {
         guard state.queue.hasRoom(for: bytes) else { return false }
         guard state.share?.tryReserve(Queue.charge(bytes), isWaiting: reply != nil) == false else {
@@ -18,7 +20,7 @@ extension ClientSender {
         return false
     }
 
-    /// Reserves room for a message in place of the oldest unsent ones. Drops none if that does not suffice.
+    /// Drops the oldest unsent messages to reserve room for a message. Drops none if their room does not suffice.
     func replaceOldest(_ bytes: Int, _ state: inout State) -> Bool {
         let (charge, before) = (Queue.charge(bytes), state.queue.used)
         state.queue.dropOldest(for: bytes, freeing: state.share?.shortage(charge) ?? 0)

@@ -71,7 +71,7 @@ extension ClientSender {
             )
             return true
         }
-        // No more often than a timer is worth its cost.
+        // At most one timer per 5 ms, because each timer has a cost.
         state.nextExpiry = next.map { max($0, now + .milliseconds(5)) }
     }
 }

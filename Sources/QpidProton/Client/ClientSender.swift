@@ -25,9 +25,9 @@ final class ClientSender: Sendable {
 
     struct State: Sendable {
         var queue: Queue
-        /// The bytes of the queue in the connections' send budget, if there is one.
+        /// The bytes of the queue in the connections' send budget; `nil` without a budget.
         var share: BudgetShare?
-        /// The waiting task that the budget has refused, which continues in its turn.
+        /// The waiting task whose message the budget has refused. The budget calls the sender back in its turn.
         var refused: Reply<AMQPClient.Tracker>?
         var trackers = TrackerSource { _ in }
         var link: AMQPSender?
@@ -48,7 +48,7 @@ final class ClientSender: Sendable {
         var handed: [Reply<Void>] = []
         /// The earliest deadline that may apply to a message without a link, and the deadline of the timer.
         var nextExpiry: Duration?
-        /// Whether a message has had a deadline: otherwise the time does not matter.
+        /// Whether any message has had a deadline. Without deadlines, the sender does not read the clock.
         var hasDeadlines = false
         var armed: Duration?
         /// The messages in doubt that the last link received again.
@@ -61,7 +61,7 @@ final class ClientSender: Sendable {
 
     /// The work to do after releasing the lock.
     struct Work: Sendable {
-        /// The memory of settled messages.
+        /// The buffers of settled messages, for reuse.
         var spares: [ByteBuffer] = []
         var resolved = FewElements<(promise: TrackerPromise, answer: Result<AMQPOutcome, AMQPError>)>()
         var admitted: [(reply: Reply<AMQPClient.Tracker>, answer: Result<AMQPClient.Tracker, AMQPError>)] = []
@@ -78,7 +78,7 @@ final class ClientSender: Sendable {
     let first = Reply<Void>()
     private let state: Mutex<State>
 
-    /// - Parameter budget: The send budget of the connections, in which all messages of the queue count.
+    /// - Parameter budget: The send budget of the connections, in which all messages count; `nil` for none.
     init(
         _ settings: AMQPClient.Sender.Configuration,
         name: String,
@@ -173,7 +173,7 @@ final class ClientSender: Sendable {
         work.repayment?.pay()
     }
 
-    /// The time, where a message has a deadline.
+    /// Returns the time; zero while no message has had a deadline.
     func now(_ state: borrowing State) -> Duration { state.hasDeadlines ? self.clock.now : .zero }
 
     // MARK: To the link

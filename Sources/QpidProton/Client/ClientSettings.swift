@@ -132,8 +132,8 @@
             return AMQPError(condition: .invalidArgument, detail: "\(key.rawValue) is \(shown): it must be \(expected)")
         }
 
-        /// Returns the error of a check that names a property: each key is the property's name behind a prefix, and
-        /// removes its limit with 0.
+        /// Returns the error of a check that names a property, with the key in place of the property. A key is the
+        /// property's name after a prefix. The value 0 of a key removes the limit, as `nil` of the property does.
         static func naming(_ error: AMQPError) -> AMQPError {
             var error = error
             error.detail = "amqp.\(error.detail.replacing("or nil", with: "or 0"))"

@@ -13,26 +13,26 @@ extension ReplayQueue {
         var poison = 3
     }
 
-    /// The figures of a message: a plain value, because each message reads and changes it several times.
+    /// The figures of a message: a plain value, because the queue changes them several times for each message.
     struct Figures: Sendable {
-        /// Its number, from 0 in the order of acceptance.
+        /// The number of the message, from 0 in the order of acceptance.
         let sequence: UInt64
         /// The bytes of the encoded message.
         let bytes: Int
-        /// The time by which it must begin to leave.
+        /// The deadline for the first byte; `nil` for none.
         let deadline: Duration?
-        /// Whether it is sent settled.
+        /// Whether the message is sent settled.
         let isSettled: Bool
         var isInFlight = false
-        /// How often it may have been sent.
+        /// How often the message may have been sent.
         var attempts = 0
 
-        /// Whether it may have been sent and waits to be sent again.
+        /// Whether the message may have been sent and waits to be sent again.
         var isInDoubt: Bool { !self.isInFlight && self.attempts > 0 }
         var charge: Int { ReplayQueue.charge(self.bytes) }
     }
 
-    /// A message.
+    /// A message with its figures.
     struct Entry {
         let figures: Figures
         let content: Content

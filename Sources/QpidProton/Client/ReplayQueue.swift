@@ -96,10 +96,10 @@ struct ReplayQueue<Content> {
         self.counts.count(fate)
     }
 
-    /// Drops the oldest messages that have never left, as few as make room for a message. Drops none if they do not
+    /// Drops the oldest messages that have never left, until a message fits. Drops none if their room does not
     /// suffice.
     ///
-    /// - Parameter least: The bytes to free in any case, with the overhead.
+    /// - Parameter least: The fewest bytes to free, with the overhead.
     mutating func dropOldest(for bytes: Int, freeing least: Int = 0) {
         let charge = Self.charge(bytes)
         let shortage = charge > self.limits.bytes ? self.used : charge - (self.limits.bytes - self.used)
@@ -257,7 +257,7 @@ struct ReplayQueue<Content> {
 
     private func has(_ key: Key) -> Bool { self.list[key.slot]?.sequence == key.sequence }
 
-    /// Returns the key of the message at a place that is on the link; `nil` if there is none.
+    /// Returns the key of the message at a place; `nil` unless that message is on the link.
     func key(at place: Int) -> Key? {
         guard self.list[place]?.isInFlight == true, let sequence = self.list[place]?.sequence else { return nil }
         return Key(slot: place, sequence: sequence)
@@ -304,7 +304,7 @@ struct ReplayQueue<Content> {
         if figures.isInDoubt { self.doubtful -= 1 }
         self.used -= figures.charge
         if self.cursor == slot { self.cursor = next }
-        // As the list, it releases the memory of a burst.
+        // Releases the memory of a burst, as the list does.
         if self.list.first < 0, self.contents.count > 1_024 { self.contents = [] }
         return Entry(figures: figures, content: content)
     }

@@ -3,12 +3,15 @@
 internal import NIOCore
 internal import Synchronization
 
-/// The memory of settled messages of all clients, for their next messages. One thread encodes a message and another one
-/// settles it: to free and allocate memory across threads costs more than to encode.
+/// The buffers of settled messages of all clients, for reuse by later messages.
+///
+/// One thread encodes a message, and another thread settles it. Memory that one thread allocates and another frees
+/// costs more than the encoding.
 final class SpareBuffers: Sendable {
     static let shared = SpareBuffers()
-    /// The largest kept buffer in bytes, and the most buffers: together at most 1 MiB.
+    /// The largest capacity of a kept buffer, in bytes.
     static let largest = 1_024
+    /// The most kept buffers, together at most 1 MiB.
     static let most = 1_024
 
     private let buffers = Mutex<[ByteBuffer]>([])
@@ -23,7 +26,7 @@ final class SpareBuffers: Sendable {
         return buffer
     }
 
-    /// Keeps buffers that nothing else uses, as many as fit.
+    /// Keeps buffers for reuse, as many as fit.
     func giveBack(_ spares: [ByteBuffer]) {
         self.buffers.withLock { buffers in
             for buffer in spares {

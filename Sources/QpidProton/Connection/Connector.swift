@@ -161,17 +161,17 @@ struct Connector {
 
     private var place: String { NetworkError.place(self.url.host, self.url.port) }
 
-    /// The remedy if a peer does not answer as AMQP does.
+    /// The remedy for a peer that does not answer with AMQP.
     private var portCheck: String {
         self.url.isTLS
             ? "check that this port speaks AMQP 1.0 over TLS" : "check that this port speaks AMQP 1.0 without TLS"
     }
 
-    /// Returns the loss of a connection that was not open yet, with its place and a remedy.
+    /// Adds the place and a remedy to the error of a connection that was lost before it was open.
     private func placed(_ error: AMQPError) -> AMQPError {
         guard error.condition == .connectionLost, error.origin == .local else { return error }
         var error = error
-        // Some causes have a remedy.
+        // Some details already contain a remedy.
         let remedy = error.detail.contains(": ") ? "" : ": \(self.portCheck)"
         (error.detail, error.ending) = ("\(self.place) did not open the connection: \(error.detail)\(remedy)", .refused)
         return error

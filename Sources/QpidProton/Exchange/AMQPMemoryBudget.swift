@@ -124,9 +124,9 @@ public final class AMQPMemoryBudget: Sendable {
         }
     }
 
-    /// Returns the bytes that must be released for that many to fit.
+    /// Returns the number of bytes that must be released so that `bytes` bytes fit.
     ///
-    /// - Parameter returned: Bytes whose release is due.
+    /// - Parameter returned: The released bytes that the caller has not repaid yet.
     func shortage(_ bytes: Int, without returned: Int) -> Int {
         self.state.withLock { state in
             let (used, limit) = (state.used - returned, self.sendLimit(state))
@@ -134,8 +134,10 @@ public final class AMQPMemoryBudget: Sendable {
         }
     }
 
-    /// The most bytes that messages to send may fill. Where connections also receive within the budget, room is left
-    /// for their reads, which bring the credit and the outcomes that free the other bytes.
+    /// Returns the most bytes that messages to send may fill.
+    ///
+    /// If connections also receive within the budget, the rest is reserved for their reads. The reads receive the
+    /// credit and the outcomes that free the bytes of messages.
     private func sendLimit(_ state: State) -> Int {
         let limit = self.limit.bytes
         return state.readers.haveJoined ? min(self.low.bytes, limit - limit / 8) : limit

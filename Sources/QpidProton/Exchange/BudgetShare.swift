@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The part of an ``AMQPMemoryBudget`` that one connection or one client's sender has, protected by its lock.
+/// The part of an ``AMQPMemoryBudget`` that one connection or one client's sender holds, under the holder's lock.
 struct BudgetShare: Sendable {
     /// The debt to the budget. It is paid without a lock, because the payment may call other connections.
     struct Repayment: Sendable {

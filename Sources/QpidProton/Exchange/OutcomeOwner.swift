@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The holder of messages that outlive their links. It receives the answers of the links, and decides which of them the
-/// trackers get.
+/// The holder of messages that outlive their links. The holder receives the answers of the links, and decides which of
+/// them resolve the trackers.
 final class OutcomeOwner: Sendable {
     private let body: @Sendable ([TrackerSource.Answer]) -> Void
 
@@ -14,7 +14,7 @@ final class OutcomeOwner: Sendable {
     }
 }
 
-/// The answers of one turn of the loop for one holder, so that it handles them in one step.
+/// The answers of one turn of the event loop for one holder, which handles them in one step.
 struct OwnedAnswers {
     /// The most answers whose memory is kept for the next turn.
     private static let kept = 1_024
@@ -24,7 +24,7 @@ struct OwnedAnswers {
 
     var isEmpty: Bool { self.owner == nil }
 
-    /// Adds an answer. Returns false if those of another holder have to leave first.
+    /// Adds an answer. Returns false if the caller must first report the answers of another holder.
     mutating func add(_ answer: OutcomeBlock.Answer, for promise: OutcomePromise, of owner: OutcomeOwner) -> Bool {
         guard self.owner == nil || self.owner === owner else { return false }
         if self.owner == nil { self.owner = owner }
@@ -42,7 +42,7 @@ struct OwnedAnswers {
         return (owner, self.answers)
     }
 
-    /// Uses the memory of handled answers again.
+    /// Keeps the memory of handled answers for the next turn.
     mutating func reuse(_ handled: consuming [TrackerSource.Answer]) {
         guard self.isEmpty, handled.count <= Self.kept else { return }
         handled.removeAll(keepingCapacity: true)

@@ -19,7 +19,7 @@ final class OutcomeBlock: @unchecked Sendable {
         let state = Atomic<State>(.open)
         /// The number of times that the message may have been sent, for a message that outlives its links.
         let attempts = Atomic<UInt16>(0)
-        /// The place of that message with its holder, who sets it before a link has the promise.
+        /// The place of that message with its holder. The holder sets it before a link receives the promise.
         var place: UInt32 = 0
         /// The number of the waiting task; 0 for a callback.
         var id: UInt32 = 0
@@ -75,7 +75,7 @@ final class OutcomeBlock: @unchecked Sendable {
     }
 
     fileprivate let slots: UnsafeMutablePointer<Slot>
-    /// The holder of the messages, if they outlive their links.
+    /// The holder of the messages; `nil` if they do not outlive their links.
     fileprivate let owner: OutcomeOwner?
     /// The callbacks, with a place for each slot; `nil` until the first callback.
     private let callbacks = Atomic<UnsafeMutablePointer<Callback?>?>(nil)
@@ -198,7 +198,7 @@ struct OutcomePromise: Equatable, @unchecked Sendable {
         nonmutating set { self.slot.pointee.place = UInt32(truncatingIfNeeded: newValue) }
     }
 
-    /// The holder of the message, if it outlives its links.
+    /// The holder of the message; `nil` if the message does not outlive its link.
     var owner: OutcomeOwner? { self.slot.pointee.block._withUnsafeGuaranteedRef { $0.owner } }
 
     func belongs(to reply: OutcomeReply) -> Bool {
@@ -364,7 +364,7 @@ struct OutcomeSource {
     private var count = 0
     private let owner: OutcomeOwner?
 
-    /// - Parameter owner: The holder of the messages, if they outlive their links.
+    /// - Parameter owner: The holder of the messages; `nil` if they do not outlive their links.
     init(_ owner: OutcomeOwner? = nil) { self.owner = owner }
 
     /// Returns the two sides of the next outcome.

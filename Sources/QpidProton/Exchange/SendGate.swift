@@ -27,7 +27,7 @@ struct SendGate<Waiter> {
         var message: UInt32 = 0
         /// Whether the level has an ``AdmissionTuner``.
         var isTuned = false
-        /// Whether the holder of the link's messages counts them in the budget, so that the gate does not.
+        /// Whether the holder of the link's messages counts them in the budget. The gate then does not count them.
         var isPrepaid = false
 
         /// Changes the level; returns its parent.

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The side that resolves a tracker. It must resolve it exactly once.
+/// The side that resolves a tracker, exactly once.
 struct TrackerPromise: Equatable, Sendable {
     let promise: OutcomePromise
 
-    /// The other side.
+    /// The tracker that the promise resolves.
     var tracker: AMQPTracker { AMQPTracker(self.promise.reply) }
 
-    /// The place of the message with its holder. Set it before a link has the promise.
+    /// The place of the message with its holder. The holder sets it before a link receives the promise.
     var place: Int {
         get { self.promise.place }
         nonmutating set { self.promise.place = newValue }
@@ -25,7 +25,7 @@ struct TrackerPromise: Equatable, Sendable {
 
 /// The source of trackers of messages that no link has accepted yet. The holder of the messages resolves the trackers.
 struct TrackerSource: Sendable {
-    /// The answer of a link.
+    /// The answer of a link about a message.
     struct Answer: Sendable {
         let promise: TrackerPromise
         let result: Result<AMQPOutcome, AMQPError>
@@ -38,7 +38,7 @@ struct TrackerSource: Sendable {
 
     private var source: OutcomeSource
 
-    /// - Parameter body: Receives the answers of the links; on their event loops, without a lock.
+    /// - Parameter body: Receives the answers of the links, on their event loops and without a lock.
     init(_ body: @escaping @Sendable ([Answer]) -> Void) {
         self.source = OutcomeSource(OutcomeOwner(body))
     }

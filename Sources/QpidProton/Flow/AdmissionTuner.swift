@@ -3,9 +3,9 @@
 /// The tuned limit of a sender's queued bytes, at which a message waits about 2 ms before it is sent.
 ///
 /// A full queue adds its length to the time of every message, and is no faster than a short queue. The limit starts at
-/// the ceiling. While tasks reach the limit in every period, it falls towards the bytes that the link sends in the
-/// target time. It rises in a period in which no task waits. It never falls below the bytes that the peer's current
-/// credit allows.
+/// the ceiling. While tasks reach the limit in every period, the limit falls towards the bytes that the link sends in
+/// the target time. In a period in which no task waits, the limit rises. The limit never falls below the bytes that
+/// the peer's current credit allows.
 struct AdmissionTuner {
     /// The target for the wait of a message in the queue, in nanoseconds.
     static let target: Int64 = 2_000_000
@@ -52,7 +52,7 @@ struct AdmissionTuner {
     ///   - now: The time of the loop's clock, in nanoseconds.
     mutating func release(_ bytes: Int, left: Int, wasWaiting: Bool, credit: Int, at now: Int64) -> Bool {
         let before = self.limit
-        // Idle time is not the link's pace.
+        // Idle time does not count in the link's pace.
         if let start = self.periodStart, !self.isIdle {
             self.sent += bytes
             if wasWaiting { self.hasWaited = true }

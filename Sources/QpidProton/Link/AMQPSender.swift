@@ -196,7 +196,7 @@ public final class AMQPSender: AMQPLink {
         try self.transfer(self.admit(encoded, settled, self.choice(options)))
     }
 
-    /// Accepts a message that outlives the link, under its promise. Otherwise the same as
+    /// Accepts a message that outlives the link, and answers through its promise. Otherwise the same as
     /// ``trySend(encoded:settled:options:)``.
     func trySend(
         encoded: ByteBuffer,
@@ -207,8 +207,8 @@ public final class AMQPSender: AMQPLink {
         _ = try self.transfer(self.admit(encoded, settled, self.choice(options), promise.promise))
     }
 
-    /// Accepts a message that outlives the link, under its promise, and suspends only until there is room for it.
-    /// Otherwise the same as ``enqueue(encoded:settled:options:)``.
+    /// Accepts a message that outlives the link, and answers through its promise. Suspends only until there is room for
+    /// the message. Otherwise the same as ``enqueue(encoded:settled:options:)``.
     func enqueue(
         encoded: ByteBuffer,
         settled: Bool,

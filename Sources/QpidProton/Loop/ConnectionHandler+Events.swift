@@ -37,7 +37,7 @@ extension ConnectionHandler {
         return true
     }
 
-    /// Reports an answer to the holder of a message, with the others of this turn.
+    /// Reports an answer to the holder of a message, together with the other answers of this turn.
     func report(_ answer: OutcomeBlock.Answer, for promise: OutcomePromise, to owner: OutcomeOwner) {
         guard !self.ownedAnswers.add(answer, for: promise, of: owner) else { return }
         self.reportAnswers()

@@ -96,7 +96,7 @@ struct SASLClientMachine: SASLMachine {
 
     mutating func resume(_ step: SASLServerStep) -> [SASLAction] { [] }
 
-    /// Returns what this side can change to log in with a mechanism of the server.
+    /// Returns the remedy for a login without a common mechanism.
     private static func remedy(for offered: [String], _ used: [String]) -> String {
         if offered.contains("PLAIN"), !used.contains("PLAIN") { return "give a user and a password" }
         if offered.contains("ANONYMOUS"), used.contains("PLAIN") { return "leave out the user and the password" }

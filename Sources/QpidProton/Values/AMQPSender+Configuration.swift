@@ -48,7 +48,7 @@ extension AMQPSender {
         /// The relative share of the sender among senders of its priority that all have messages waiting: 1 to 100, 1
         /// by default.
         public var weight = 1
-        /// Whether the holder of the messages counts them in the connection's send budget, in place of the link.
+        /// Whether the holder of the messages counts them in the connection's send budget. The link then does not.
         var isPrepaid = false
 
         /// Creates a configuration.

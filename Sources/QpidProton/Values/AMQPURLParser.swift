@@ -50,7 +50,7 @@ struct AMQPURLParser {
         let afterColon = self.rest[self.rest.index(after: colon)...]
         let scheme = self.rest[..<colon]
         guard afterColon.starts(with: "//".utf8) else {
-            // A host of that name would have a port, or no colon.
+            // After a host with this name, a port would follow the colon.
             let isScheme = ["amqp", "amqps"].contains(String(Substring(scheme)).lowercased())
             guard isScheme, afterColon.first == UInt8(ascii: "/") else { return false }
             throw Self.error("the URL has one slash after its scheme", "write it as amqp://host:port")

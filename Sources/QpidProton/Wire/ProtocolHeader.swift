@@ -30,7 +30,7 @@ enum ProtocolHeader: Hashable, Sendable {
             return "TLS, and this side does not: both need amqps://, or neither"
         case .foreign(let bytes) where bytes.starts(with: "HTTP".utf8):
             return "HTTP: check the port"
-        case .foreign: return "no AMQP at all: check the port"
+        case .foreign: return "an unknown protocol: check the port"
         }
     }
 }

@@ -97,8 +97,9 @@ import Testing
         (header(1, 1, 0, 10), "0-9-1 or older"), (header(3, 2, 0, 0), "version 2.0.0"),
         (header(2, 1, 0, 0), "TLS inside AMQP"), (Array("HTTP/1.1 400 Bad Request".utf8), "HTTP"),
         ([0x15, 3, 3, 0, 2, 2, 70], "speaks TLS on this port: use amqps://"),
-        ([0x16, 3, 3, 0, 2, 2, 70], "speaks TLS on this port: use amqps://"), (Array("SSH-2.0".utf8), "no AMQP at all"),
-        ([0], "no AMQP at all"), (Array("AMQX".utf8), "no AMQP at all"),
+        ([0x16, 3, 3, 0, 2, 2, 70], "speaks TLS on this port: use amqps://"),
+        (Array("SSH-2.0".utf8), "an unknown protocol"),
+        ([0], "an unknown protocol"), (Array("AMQX".utf8), "an unknown protocol"),
     ]
 
     static func header(_ bytes: UInt8...) -> [UInt8] { Array("AMQP".utf8) + bytes }
@@ -117,7 +118,7 @@ import Testing
         (SASLAnonymous(), ["PLAIN", "SCRAM-SHA-256"], "give a user and a password"),
         (plain, ["GSSAPI"], "change the login here, or the server's mechanisms"),
     ])
-    func noMechanismInCommonNamesTheRemedy(
+    func theErrorWithoutACommonMechanismNamesTheRemedy(
         mechanism: any SASLClientMechanism,
         offered: [String],
         remedy: String

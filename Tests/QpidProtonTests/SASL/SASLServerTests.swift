@@ -72,7 +72,7 @@ import Testing
 
     static let protocols: [([UInt8], String)] = [
         (SASLClientTests.header(0, 0, 9, 1), "0-9-1"), ([0x16, 3, 1, 2, 0], "both need amqps://"),
-        (Array("GET / HTTP/1.1".utf8), "no AMQP at all"),
+        (Array("GET / HTTP/1.1".utf8), "an unknown protocol"),
     ]
 
     @Test(arguments: Self.protocols)

@@ -49,7 +49,7 @@ import Testing
     @Test(arguments: [
         ([0x15, 3, 3, 0, 2, 2, 40], "it speaks TLS, and this side does not: both need amqps://"),
         ([0x16, 3, 1], "it speaks TLS"), (Array("HTTP/1.1 400".utf8), "it speaks HTTP: check the port"),
-        (Array("220 mail".utf8), "it speaks no AMQP at all: check the port"),
+        (Array("220 mail".utf8), "it speaks an unknown protocol: check the port"),
     ])
     func anotherProtocolIsNamedWithItsRemedy(bytes: [UInt8], text: String) throws {
         let error = try #require(self.check(bytes, pieces: bytes.count).error)
