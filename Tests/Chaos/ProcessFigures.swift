@@ -14,7 +14,7 @@ struct ProcessFigures: Codable {
     /// All open descriptors.
     var descriptors: Int
     var threads: Int
-    /// The living Swift tasks; 0 where they cannot be counted.
+    /// The number of living Swift tasks; 0 if the runtime does not support the count.
     var tasks: Int
 
     static func measured() -> ProcessFigures {

@@ -3,7 +3,7 @@
 import Foundation
 import TestSupport
 
-/// The files that the documentation consists of.
+/// The files of this repository that form the documentation.
 extension Repository {
     static let libraries = ["QpidProton", "QpidProtonRabbitMQ"]
     static let manifest = "Tests/DocumentationTests/Dependent/Package.swift"

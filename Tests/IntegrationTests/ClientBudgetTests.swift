@@ -5,13 +5,13 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// One budget for the messages of clients and connections, through losses.
+/// A send budget that clients and connections share, with losses of connections.
 @Suite(.timeLimit(.minutes(3)))
 struct ClientBudgetTests {
     private static let overhead = 256
     private let body = [UInt8](repeating: 7, count: 700)
 
-    /// Unsettled messages count once: also while the link holds them.
+    /// Unsettled messages count once, also while the link holds them.
     @Test func aMessageCountsOnceFromAcceptanceToSettlement() async throws {
         let budget = AMQPMemoryBudget(limit: .mebibytes(1))
         try await withClient {
@@ -27,7 +27,7 @@ struct ClientBudgetTests {
             peer.receivers[0].grant(credit: 10)
             try await waitUntil("all messages") { peer.arrivals.count == 10 && link.outgoingBytes == 0 }
             #expect(budget.used == kept && sender.unsettledBytes == kept)
-            // Bytes of other links of the connection count as without a client.
+            // The bytes of another link on the connection count in addition.
             let session = try await #require(client.connection).openSession()
             let other = try await session.openSender(to: "other")
             try await other.enqueue(AMQPMessage(body: self.body))
@@ -40,7 +40,7 @@ struct ClientBudgetTests {
         try await waitUntil("an empty budget") { budget.used == 0 }
     }
 
-    @Test func anOutageFillsTheBudgetAndNoMore() async throws {
+    @Test func messagesOfAnOutageStayWithinTheBudget() async throws {
         let budget = AMQPMemoryBudget(limit: .kibibytes(16))
         try await withClient {
             $0.connection.sendBudget = budget
@@ -69,9 +69,9 @@ struct ClientBudgetTests {
         }
     }
 
-    /// Messages that are kept leave room to read their outcomes.
+    /// Kept messages leave room to read their outcomes.
     @Test(arguments: [false, true])
-    func aBudgetOfBothDirectionsNeverStopsTheReads(_ isClient: Bool) async throws {
+    func aBudgetForBothDirectionsNeverStopsTheReads(_ isClient: Bool) async throws {
         let budget = AMQPMemoryBudget(limit: .mebibytes(1))
         try await withClient { configuration in
             configuration.connection.sendBudget = budget
@@ -93,7 +93,7 @@ struct ClientBudgetTests {
             }
             try await waitUntil("a full budget") { budget.used.bytes > budget.low.bytes - 16_000 }
             if isClient {
-                // The messages are kept while the client connects again.
+                // The client keeps the messages until it is connected again.
                 proxy.end(.cut, .toServer)
                 try await waitUntil("the next link") { peer.receivers.count == 3 && sender.link != nil }
             }
@@ -105,7 +105,7 @@ struct ClientBudgetTests {
         try await waitUntil("an empty budget") { budget.used == 0 }
     }
 
-    /// Losses, expiries, poison, drops, cancellations and closes: the budget ends empty.
+    /// The fates result from losses, expiries, poison, drops, cancellations and closes.
     @Test func theBudgetIsEmptyAfterEveryFate() async throws {
         let budget = AMQPMemoryBudget(limit: .kibibytes(128))
         let ends = Mutex<[AMQPClient.Fates]>([])

@@ -131,7 +131,7 @@ struct ClientLossTests {
     }
 }
 
-/// SplitMix64: the same values for the same seed.
+/// The SplitMix64 generator, which returns the same values for the same seed.
 struct SplitMix: RandomNumberGenerator {
     private var state: UInt64
 

@@ -4,10 +4,10 @@ import QpidProton
 import TestSupport
 import Testing
 
-/// No task of a client remains. Each test counts the tasks of a process of its own.
+/// Clients leave no Swift tasks. Each test runs in a separate process and counts its tasks.
 @Suite(.timeLimit(.minutes(5)))
 struct ClientTaskTests {
-    /// The most tasks that come and go at rest, such as those of the test itself.
+    /// The most tasks by which the count of an idle process may differ, such as those of the test.
     private static let slack = 10
 
     @Test func lossesLeaveNoTask() async throws {
@@ -24,7 +24,7 @@ struct ClientTaskTests {
         Self.show(output)
     }
 
-    @Test func theCountSeesEachTask() async throws {
+    @Test func theCountIncludesEachTask() async throws {
         await #expect(processExitsWith: .success) {
             let before = try #require(LiveTasks.count)
             let tasks = (0..<100).map { _ in Task { while !Task.isCancelled { await Task.yield() } } }
@@ -32,12 +32,12 @@ struct ClientTaskTests {
             #expect((100...100 + ClientTaskTests.slack).contains(during - before), "\(before), then \(during)")
             for task in tasks { task.cancel() }
             for task in tasks { await task.value }
-            // They are still referred to here.
+            // The array still refers to the tasks, so they count.
             #expect(try #require(LiveTasks.count) >= before + tasks.count)
         }
     }
 
-    /// Shows the figures of the other process.
+    /// Prints the counts of the other process.
     private static func show(_ output: ExitTest.Result?) {
         for line in String(decoding: output?.standardOutputContent ?? [], as: UTF8.self).split(separator: "\n")
         where line.hasPrefix("tasks") { print(line) }
@@ -64,7 +64,7 @@ struct ClientTaskTests {
                 }
                 try await waitUntil("the outcomes") { sender.unsettledBytes == 0 }
             }
-            // What comes with the first losses stays.
+            // Tasks that the first losses start may remain.
             try await lose(20)
             try await Self.expectNoMore("\(losses) losses") { try await lose(losses) }
         }

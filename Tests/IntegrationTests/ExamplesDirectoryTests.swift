@@ -337,7 +337,7 @@ struct ExamplesDirectoryTests {
     @Test func aFullDiskEndsTheReceiver() async throws {
         try await self.withTree { tree, copy in
             try self.makeSparse(tree.appendingPathComponent("file"), 5_000_000)
-            // Only root may mount, and not everywhere.
+            // Only root may mount, and not on every system.
             let options = ["-t", "tmpfs", "-o", "size=1m", "tmpfs", copy.path]
             guard (try? ChildProcess.run("/bin/mount", options)) != nil else { return }
             defer { umount(copy.path) }

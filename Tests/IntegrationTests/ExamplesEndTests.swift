@@ -51,8 +51,8 @@ struct ExamplesEndTests {
         }
     }
 
-    /// A peer that settles without an outcome: the one disposition of the message is replaced.
-    @Test func aMessageThatIsSettledWithoutAnOutcomeIsNotAccepted() async throws {
+    /// The peer settles without an outcome, because the test replaces the one disposition of the message.
+    @Test func aMessageSettledWithoutAnOutcomeIsNotAccepted() async throws {
         let settled = try Frame(.disposition, [true, .uint(0), .null, true]).bytes()
         let login = ScriptedPeer.Login(damage: { bytes, _ in
             bytes.dropFirst(8).starts(with: [0, 0x53, 0x15]) ? settled : bytes

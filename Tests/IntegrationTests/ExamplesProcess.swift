@@ -4,7 +4,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// One of the executables of Examples/, built beside the tests, as a process of its own.
+/// A process of one of the executables of Examples/, which are built beside the tests.
 final class ExampleProcess: Sendable {
     let name: String
     private let process: ChildProcess
@@ -17,12 +17,12 @@ final class ExampleProcess: Sendable {
     var errorLines: [String] { self.process.errorLines }
 
     /// - Parameters:
-    ///   - outputLimit: Stdout is read no further than this, so that the process must wait when it prints more.
-    ///   - terminalWidth: The columns of the terminal that stderr is; nil for a pipe.
-    ///   - redirections: What a shell does with the descriptors first, for example `>&-`. The pipes stand in for the others.
-    ///   - prelude: What the shell does before that.
-    ///   - command: The program and its arguments as the shell calls them.
-    ///   - readsErrors: Whether anyone reads stderr. If not, it is a pipe without a reader.
+    ///   - outputLimit: The most bytes that the test reads from stdout. A process that prints more must wait.
+    ///   - terminalWidth: The columns of a terminal as stderr; `nil` for a pipe.
+    ///   - redirections: The redirections of a shell before the program, such as `>&-`; `nil` to run without a shell.
+    ///   - prelude: The commands that the shell runs first.
+    ///   - command: The command line of the program in the shell.
+    ///   - readsErrors: Whether the test reads stderr. If not, stderr is a pipe without a reader.
     ///   - isOutputBlocking: Whether writing to a full stdout blocks. If not, it fails with EAGAIN.
     init(
         _ name: String,
@@ -61,7 +61,7 @@ final class ExampleProcess: Sendable {
         return folder
     }
 
-    /// What a descriptor of the process is, as Linux names it; nil where it is closed.
+    /// Returns the file behind a descriptor of the process, as Linux names it; `nil` if the descriptor is closed.
     func descriptor(_ number: Int32) -> String? { self.process.descriptor(number) }
 
     func signal(_ number: Int32) { self.process.signal(number) }
@@ -93,7 +93,7 @@ final class ExampleProcess: Sendable {
         return self
     }
 
-    /// The port that the process says it listens at.
+    /// Returns the port on which the process reports that it listens.
     func port(sourceLocation: SourceLocation = #_sourceLocation) async throws -> Int {
         try await lookUntil("\(self.name) listens", 30, sourceLocation: sourceLocation) {
             for line in self.errorLines {
@@ -104,17 +104,17 @@ final class ExampleProcess: Sendable {
         }
     }
 
-    /// The whole numbers of the JSON object in the last line of stdout, or of `text`.
+    /// Returns the whole numbers of the JSON object in the last line of stdout, or of `text`.
     func json(_ text: String? = nil) throws -> [String: Int] {
         try self.object(text).compactMapValues { ($0 as? NSNumber)?.intValue }
     }
 
-    /// A number of the JSON object in the last line of stdout.
+    /// Returns a number of the JSON object in the last line of stdout.
     func number(_ key: String) throws -> Double {
         try #require((self.object()[key] as? NSNumber)?.doubleValue, "\(key) in \(self.output)")
     }
 
-    /// How long the link waited, by cause and in seconds.
+    /// Returns how long the link waited, by cause and in seconds.
     func blockedSeconds() throws -> [String: Double] {
         let causes = try #require(self.object()["blocked_seconds"] as? [String: Any], "\(self.output)")
         return causes.compactMapValues { ($0 as? NSNumber)?.doubleValue }
@@ -126,7 +126,7 @@ final class ExampleProcess: Sendable {
     }
 }
 
-/// Waits until a condition holds, looking again and again; records a failure and throws when it does not in time.
+/// Suspends until `condition` returns a value. Records a failure and throws after the limit.
 func lookUntil<Value>(
     _ what: String,
     _ seconds: Double = 30,
@@ -141,7 +141,7 @@ func lookUntil<Value>(
     }
 }
 
-/// A broker for one test, on a port of its own.
+/// Runs `body` with a broker on a free port.
 func withBroker(
     _ arguments: [String] = [],
     _ body: (_ broker: ExampleProcess, _ url: String) async throws -> Void

@@ -101,7 +101,7 @@ import TestSupport
             #expect(service.errorLines.count == 1 && service.errors.contains("'--port'"), "\(service.errorLines)")
         }
 
-        /// The help names each variable of the service, with its default.
+        /// Examples/README.md has a table of the variables.
         @Test func theHelpNamesEveryVariable() async throws {
             let help = try await ExampleProcess("service", ["--help"]).succeed()
             let readme = try String(contentsOfFile: Repository.path("Examples/README.md"), encoding: .utf8)

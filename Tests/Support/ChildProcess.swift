@@ -2,9 +2,9 @@
 
 package import Foundation
 
-/// A process of another program. It is killed with its last reference.
+/// A process of another program, killed when the last reference is released.
 package final class ChildProcess: Sendable {
-    /// Proof: the process is set up before it is shared; afterwards it is only asked for its state.
+    /// Proof: the process is set up before it is shared. Afterwards the code only reads its state.
     private struct Handle: @unchecked Sendable { let process: Process }
 
     package let name: String
@@ -12,7 +12,7 @@ package final class ChildProcess: Sendable {
     private let standardOutput: any ProcessOutput
     private let standardError: any ProcessOutput
 
-    /// Starts a program; `environment` is beside that of the tests. Its output goes to files unless the caller gives pipes.
+    /// Starts a program with `environment` in addition to that of the tests. The default outputs are files.
     package init(
         _ executable: String,
         _ arguments: [String],
@@ -42,7 +42,7 @@ package final class ChildProcess: Sendable {
             let folder = try TemporaryFolder()
             try Data(text.utf8).write(to: folder.file("input"))
             process.standardInput = try FileHandle(forReadingFrom: folder.file("input"))
-            // From then on the file lives on without a name.
+            // The process keeps the file open after the folder is removed.
             try process.run()
         case .pipe(let text):
             let pipe = Pipe()
@@ -59,19 +59,19 @@ package final class ChildProcess: Sendable {
         self.kill()
     }
 
-    /// What the process has printed on stdout.
+    /// The text that the process has printed on stdout.
     package var output: String { String(decoding: self.standardOutput.bytes, as: UTF8.self) }
-    /// What the process has printed on stdout, line by line.
+    /// The lines that the process has printed on stdout.
     package var lines: [String] { self.output.split(separator: "\n").map(String.init) }
-    /// What the process has printed on stderr.
+    /// The text that the process has printed on stderr.
     package var errors: String { String(decoding: self.standardError.bytes, as: UTF8.self) }
-    /// What the process has printed on stderr, line by line.
+    /// The lines that the process has printed on stderr.
     package var errorLines: [String] { self.errors.split(separator: "\n").map(String.init) }
 
     package var number: Int32 { self.handle.process.processIdentifier }
     package var isRunning: Bool { self.handle.process.isRunning }
 
-    /// How the process ended, below 0 with a signal; nil until it has, and all that it printed has been read.
+    /// The exit status, or the negative number of the signal; `nil` until the process has ended and its output is read.
     package var status: Int32? {
         let process = self.handle.process
         guard !process.isRunning, self.standardOutput.isComplete, self.standardError.isComplete else { return nil }
@@ -85,14 +85,14 @@ package final class ChildProcess: Sendable {
         if self.isRunning { send(number, to: self.number) }
     }
 
-    /// What a descriptor of the process is, as Linux names it; nil where it is closed.
+    /// Returns the file behind a descriptor of the process, as Linux names it; `nil` if the descriptor is closed.
     package func descriptor(_ number: Int32) -> String? {
         try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(self.number)/fd/\(number)")
     }
 
     // MARK: Waiting
 
-    /// Waits for the process to end well; throws, with what it said on stderr, when it does not.
+    /// Suspends until the process ends. Throws with the text of stderr unless the process succeeds.
     package func waitForSuccess(within limit: Duration = .seconds(60)) async throws {
         do {
             try await waitUntil("\(self.name) ends", within: limit) { self.status != nil }
@@ -103,7 +103,7 @@ package final class ChildProcess: Sendable {
         try self.check()
     }
 
-    /// Waits until stderr has what the expression's first group matches, and returns that.
+    /// Suspends until the expression matches stderr, and returns the text of its first group.
     package func waitForErrors(matching expression: Regex<(Substring, Substring)>) async throws -> String {
         var found: String?
         do {
@@ -118,7 +118,7 @@ package final class ChildProcess: Sendable {
         return found
     }
 
-    /// Runs a program to its end, which blocks the thread, and returns what it printed; throws when it does not end well.
+    /// Runs a program and returns the text of stdout. Blocks the thread. Throws unless the program succeeds.
     @discardableResult
     package static func run(_ executable: String, _ arguments: [String], in folder: URL? = nil) throws -> String {
         let process = try ChildProcess(executable, arguments, in: folder)
@@ -133,7 +133,7 @@ package final class ChildProcess: Sendable {
     }
 }
 
-/// A program did not do what the test needs of it.
+/// The error of a program that ended too early, too late or with a failure.
 package struct ProcessFailure: Error, CustomStringConvertible {
     package let name: String
     package let cause: String
@@ -147,11 +147,11 @@ package struct ProcessFailure: Error, CustomStringConvertible {
 
     package var description: String {
         let remedy = self.errors.contains("No module named") ? " (remedy: run dev/setup --tests)" : ""
-        return "\(self.name): \(self.cause)\(remedy); it said on stderr: \(self.errors)"
+        return "\(self.name): \(self.cause)\(remedy); stderr: \(self.errors)"
     }
 }
 
-/// A program that a test needs is not there.
+/// The error of a test whose program is missing.
 package struct MissingProgram: Error, CustomStringConvertible {
     package let description: String
 

@@ -2,7 +2,7 @@
 
 package import QpidProton
 
-/// Something that must fail did not.
+/// The error of an operation that should have failed.
 package struct NoFailure: Error, CustomStringConvertible {
     package let what: String
     package var description: String { "\(self.what) did not fail" }
@@ -10,7 +10,7 @@ package struct NoFailure: Error, CustomStringConvertible {
     package init(what: String) { self.what = what }
 }
 
-/// Runs what must throw an `AMQPError` within a deadline, and returns that.
+/// Runs `body`, which must throw an `AMQPError` within a deadline, and returns that error.
 package func failure<Result: Sendable>(
     of what: String,
     within limit: Duration = .seconds(60),
@@ -24,7 +24,7 @@ package func failure<Result: Sendable>(
     throw NoFailure(what: what)
 }
 
-/// Fails to connect within a deadline, and returns the error.
+/// Connects, which must fail within a deadline, and returns the error.
 package func connectFailure(
     _ url: String,
     within limit: Duration = .seconds(60),

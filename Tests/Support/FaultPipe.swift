@@ -2,7 +2,7 @@
 
 import NIOCore
 
-/// One direction of a connection through a ``FaultProxy``. It is used on the event loop alone.
+/// One direction of a connection through a ``FaultProxy``, used on the event loop only.
 final class FaultPipe {
     private struct Held {
         let arrival: NIODeadline
@@ -17,19 +17,19 @@ final class FaultPipe {
     private var heldBytes = 0
     private var received = 0
     private var forwarded = 0
-    /// The time until which the rate allows nothing more.
+    /// The earliest time of the next write at the plan's rate.
     private var nextWrite = NIODeadline.uptimeNanoseconds(0)
     private var isWriting = false
     private var timer: Scheduled<Void>?
     private var wantsRead = false
     private var hasSourceEnded = false
-    /// What comes is thrown away.
+    /// Whether the pipe discards received bytes.
     private var isOver = false
-    /// The sink has been told that nothing more comes.
+    /// Whether the pipe has ended the sink's input.
     private(set) var hasEnded = false
-    /// Ends both directions; the flag asks for a RST.
+    /// Ends both directions. The flag requests a RST.
     var onCut: (Bool) -> Void = { _ in }
-    /// Nothing more can go this way.
+    /// Called at the end of this direction.
     var onEnd: () -> Void = {}
 
     init(from source: any Channel, to sink: any Channel, _ plan: FaultPlan, _ record: FaultProxy.Record) {
@@ -72,7 +72,7 @@ final class FaultPipe {
         self.pump()
     }
 
-    /// The source sends no more.
+    /// Records that the source has ended its output.
     func sourceEnded() {
         self.hasSourceEnded = true
         self.record.change { $0.hasSourceEnded = true }
@@ -87,14 +87,14 @@ final class FaultPipe {
 
     // MARK: To the sink
 
-    /// Forwards what may go on now, one segment after the other.
+    /// Forwards the bytes that the plan allows now, in segments.
     func pump() {
         while !self.isOver, !self.isWriting, let count = self.takeable() { self.write(count) }
         self.requestRead()
         if self.hasSourceEnded, self.held.isEmpty, !self.isWriting, !self.isOver { self.halfClose() }
     }
 
-    /// The bytes that may go on now; nil for none, until later.
+    /// Returns how many bytes the plan allows now; `nil` if the pipe must wait.
     private func takeable() -> Int? {
         guard let first = self.held.first else { return nil }
         var due = first.arrival + TimeAmount(self.plan.delay)
@@ -106,10 +106,10 @@ final class FaultPipe {
             self.comeBack(at: due)
             return nil
         }
-        // What came at different times goes on at different times.
+        // Bytes of different reads are forwarded at different times.
         var count = self.plan.gather == nil ? first.bytes.readableBytes : self.heldBytes
         if let segment = self.plan.segment { count = min(count, max(1, segment)) }
-        // A fiftieth of a second at a time, so that a slow line is slow and not in gusts.
+        // A write has at most the bytes of 20 ms, so that a slow line has no bursts.
         if let rate = self.plan.bytesPerSecond { count = min(count, max(1, rate / 50)) }
         if let ending = self.plan.ending { count = min(count, ending.offset - self.forwarded) }
         return count > 0 ? count : nil
@@ -141,7 +141,7 @@ final class FaultPipe {
             }
             self.isWriting = false
             self.endIfDue()
-            // In a turn of its own: else the kernel would join segments of one turn.
+            // A separate turn, because the kernel would join the segments of one turn.
             let bound = NIOLoopBound(self, eventLoop: self.loop)
             self.loop.execute { bound.value.pump() }
         }
@@ -179,7 +179,7 @@ final class FaultPipe {
         self.onEnd()
     }
 
-    /// Throws away what is held and what comes.
+    /// Discards the held bytes and all later ones.
     func discard() {
         self.isOver = true
         self.held.removeAll()

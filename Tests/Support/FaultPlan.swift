@@ -1,34 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What a ``FaultProxy`` does to the bytes of one direction. Offsets count the bytes of the direction, from 0.
+/// The faults that a ``FaultProxy`` applies to one direction. Offsets count the bytes of the direction, from 0.
 package struct FaultPlan: Sendable {
     /// How a direction ends.
     package enum Ending: Sendable, CaseIterable {
         /// Both sockets are closed.
         case cut
-        /// This direction has no more bytes; the other goes on.
+        /// This direction ends, and the other continues.
         case halfClose
-        /// What comes is taken and not forwarded; the sockets stay open.
+        /// The proxy discards all further bytes, and the sockets stay open.
         case blackHole
         /// Both sockets are closed with a RST.
         case reset
     }
 
-    /// How long every byte is held.
+    /// How long the proxy holds every byte.
     package var delay = Duration.zero
-    /// How fast the bytes go on; nil for as fast as they can.
+    /// The rate of forwarded bytes; `nil` for no limit.
     package var bytesPerSecond: Int?
-    /// The most bytes of one segment, each written in a turn of its own; nil for any.
+    /// The most bytes of one segment; `nil` for no limit. Each segment has a separate turn of the loop.
     package var segment: Int?
-    /// Bytes are kept until there are so many, or the first of them has waited so long.
+    /// How many bytes the proxy collects, or for how long, before it forwards them; `nil` to forward at once.
     package var gather: Gather?
-    /// The bits that are flipped, by the offset of their byte.
+    /// The flipped bits, by the offset of their byte.
     package var flips: [Int: UInt8] = [:]
-    /// What happens when so many bytes have been forwarded.
+    /// The ending, and the number of forwarded bytes before it; `nil` for no ending.
     package var ending: (offset: Int, Ending)?
-    /// The bytes that are held at most, give or take one read of a socket; the sender's socket is not read beyond.
+    /// The most held bytes, plus at most one read. At this number, the proxy stops reading the source's socket.
     package var capacity = 65_536
-    /// Whether what is forwarded is kept, to be looked at.
+    /// Whether ``FaultRecord/bytes`` records the forwarded bytes.
     package var records = false
 
     package struct Gather: Sendable {
@@ -43,14 +43,14 @@ package struct FaultPlan: Sendable {
 
     package init() {}
 
-    /// A plan that ends after `offset` bytes.
+    /// Returns a plan that ends after `offset` bytes.
     package static func ending(_ ending: Ending, at offset: Int) -> FaultPlan {
         var plan = FaultPlan()
         plan.ending = (offset, ending)
         return plan
     }
 
-    /// A plan that is changed.
+    /// Returns a plan with changes.
     package static func with(_ change: (inout FaultPlan) -> Void) -> FaultPlan {
         var plan = FaultPlan()
         change(&plan)
@@ -63,20 +63,20 @@ package enum FaultDirection: CaseIterable, Sendable {
     case toServer, toClient
 }
 
-/// What a direction has done.
+/// The record of one direction.
 package struct FaultRecord: Sendable {
-    /// The bytes that came.
+    /// The number of received bytes.
     package var received = 0
-    /// The bytes that went on.
+    /// The number of forwarded bytes.
     package var forwarded = 0
-    /// The most bytes that were held.
+    /// The highest number of held bytes.
     package var heldPeak = 0
-    /// The writes that the bytes went on in.
+    /// The number of writes of forwarded bytes.
     package var segments = 0
-    /// What went on, if the plan records it.
+    /// The forwarded bytes, if the plan records them.
     package var bytes: [UInt8] = []
-    /// Whether the plan's ending has come about.
+    /// Whether the plan's ending has happened.
     package var hasEnded = false
-    /// Whether the side that the bytes came from sends no more.
+    /// Whether the source has ended this direction.
     package var hasSourceEnded = false
 }

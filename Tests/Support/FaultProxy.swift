@@ -5,11 +5,11 @@ import NIOConcurrencyHelpers
 package import NIOCore
 import NIOPosix
 
-/// A TCP proxy on loopback that does to each direction of its connections what a ``FaultPlan`` says.
+/// A TCP proxy on loopback that applies a ``FaultPlan`` to each direction of its connections.
 ///
-/// The plans hold for the connections to come, and can be changed for those that are.
+/// The plans apply to later connections. A change also applies to open connections.
 package final class FaultProxy: Sendable {
-    /// What one direction of one connection has done.
+    /// The record of one direction of one connection.
     final class Record: Sendable {
         private let state = NIOLockedValueBox(FaultRecord())
         var value: FaultRecord { self.state.withLockedValue { $0 } }
@@ -23,7 +23,7 @@ package final class FaultProxy: Sendable {
         fileprivate let loop: any EventLoop
         fileprivate let close: @Sendable () -> Void
 
-        /// What a direction has done.
+        /// The record of a direction.
         package subscript(_ direction: FaultDirection) -> FaultRecord {
             self.records[direction]?.value ?? FaultRecord()
         }
@@ -46,12 +46,12 @@ package final class FaultProxy: Sendable {
 
     package var port: Int { self.server.withLockedValue { $0?.localAddress?.port } ?? 0 }
     package var url: String { "amqp://127.0.0.1:\(self.port)" }
-    /// The connections that were made.
+    /// All connections so far.
     package var links: [Link] { self.state.withLockedValue { $0.links } }
-    /// How many of them have a socket that is open.
+    /// The number of connections that are still open.
     package var openLinks: Int { self.state.withLockedValue { $0.open } }
 
-    /// Runs `body` with a proxy before a port of loopback, and closes what is open in the end.
+    /// Runs `body` with a proxy for a port of loopback, and then closes all sockets.
     @discardableResult
     package static func with<Result>(
         to upstream: Int,
@@ -79,7 +79,7 @@ package final class FaultProxy: Sendable {
 
     // MARK: By hand
 
-    /// Changes the plan of a direction, of the connections that are and of those to come.
+    /// Changes the plan of a direction, for open and later connections.
     package func set(_ plan: FaultPlan, _ direction: FaultDirection) {
         let links = self.state.withLockedValue { state in
             state.plans[direction] = plan
@@ -88,7 +88,7 @@ package final class FaultProxy: Sendable {
         for link in links { link.loop.execute { link.pipes.value[direction]?.change(plan) } }
     }
 
-    /// Ends a direction of all connections that are, now.
+    /// Ends a direction of all open connections now.
     package func end(_ ending: FaultPlan.Ending, _ direction: FaultDirection) {
         for link in self.links { link.loop.execute { link.pipes.value[direction]?.end(ending) } }
     }
@@ -96,7 +96,7 @@ package final class FaultProxy: Sendable {
     // MARK: Connections
 
     private func accept(_ client: any Channel) -> EventLoopFuture<Void> {
-        // Both sockets on one loop: then nothing between them is shared.
+        // Both sockets are on one loop, so no other thread uses their state.
         let (upstream, plans) = (self.upstream, self.state.withLockedValue { $0.plans })
         return ClientBootstrap(group: client.eventLoop)
             .channelOption(.autoRead, value: false)
@@ -141,7 +141,7 @@ package final class FaultProxy: Sendable {
         client.closeFuture.and(server.closeFuture).whenComplete { _ in self.state.withLockedValue { $0.open -= 1 } }
     }
 
-    /// Has a close send a RST: what the kernel has not sent is thrown away.
+    /// Makes a close send a RST and discard the unsent bytes of the kernel.
     private static func resetOnClose(_ channels: any Channel...) {
         for channel in channels {
             _ = (channel as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0))
@@ -149,7 +149,7 @@ package final class FaultProxy: Sendable {
     }
 }
 
-/// Gives a pipe what its source sends.
+/// The handler that delivers the bytes of a source to its pipe.
 private final class FaultHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 
@@ -178,7 +178,7 @@ private final class FaultHandler: ChannelInboundHandler {
     func channelInactive(context: ChannelHandlerContext) { self.pipe.sourceEnded() }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        // A socket that was reset is closed; what it owed ends with it.
+        // A reset socket is closed, and its unsent bytes are lost.
         context.close(promise: nil)
     }
 }

@@ -5,7 +5,7 @@ package import QpidProton
 
 /// A frame on the wire, for tests that check bytes or send bytes that Proton would not send.
 package struct Frame: Sendable {
-    /// What a frame says. Source: AMQP 1.0 §2.7 and §5.3.3.
+    /// The descriptor code of a frame's performative. Source: AMQP 1.0 §2.7 and §5.3.3.
     package enum Code: UInt64, Sendable {
         case open = 0x10
         case begin, attach, flow, transfer, disposition, detach, end, close
@@ -43,7 +43,7 @@ package struct Frame: Sendable {
         return frames
     }
 
-    /// Reads a whole frame.
+    /// Parses a whole frame.
     package init(_ bytes: inout ByteBuffer) {
         let offset = Int(bytes.getInteger(at: bytes.readerIndex + 4, as: UInt8.self) ?? 2) * 4
         self.channel = bytes.getInteger(at: bytes.readerIndex + 6, as: UInt16.self) ?? 0

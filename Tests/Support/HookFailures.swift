@@ -3,7 +3,7 @@
 import NIOConcurrencyHelpers
 package import QpidProton
 
-/// The failures of a client's hook, as events.
+/// The failures of a client's `onConnect` hook, from its events.
 package final class HookFailures: Sendable {
     private let list = NIOLockedValueBox<[(generation: Int, error: AMQPError)]>([])
     package var all: [(generation: Int, error: AMQPError)] { self.list.withLockedValue { $0 } }

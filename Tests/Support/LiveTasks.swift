@@ -7,17 +7,17 @@ import Foundation
 /// A task is a heap object that begins with the address of the runtime's task type and its reference counts. The count
 /// finds these two words in the writable memory of the process, and skips tasks that have been released.
 package enum LiveTasks {
-    /// The bits of inline reference counts: the last reference was released, and the counts are in memory of their own.
+    /// The bits of reference counts that mark a last release, and counts that are stored elsewhere.
     private static let (released, elsewhere): (UInt64, UInt64) = (1 << 32, 1 << 63)
 
-    /// The number of tasks that have not ended or that still have references; `nil` if the runtime has no symbol for them.
+    /// The number of tasks that have not ended or that still have references; `nil` if the runtime's symbol is missing.
     ///
     /// A cancelled `Task.sleep` keeps a task of the runtime until its time has passed.
     package static var count: Int? {
         guard let symbol = dlsym(nil, "_swift_concurrency_debug_asyncTaskMetadata"),
             let maps = try? String(contentsOfFile: "/proc/self/maps", encoding: .utf8)
         else { return nil }
-        // Reads fail, and do not trap, where another thread has returned the memory.
+        // A read of memory that another thread has unmapped fails and does not trap.
         let memory = open("/proc/self/mem", O_RDONLY)
         guard memory >= 0 else { return nil }
         defer { close(memory) }

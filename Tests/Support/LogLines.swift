@@ -3,7 +3,7 @@
 package import Logging
 import NIOConcurrencyHelpers
 
-/// Keeps the lines of a logger, each with the metadata of the logger and its own.
+/// The lines of a logger, each with the metadata of the logger and of the line.
 package final class LogLines: Sendable {
     package struct Line: Sendable, CustomStringConvertible {
         package let level: Logger.Level
@@ -35,7 +35,7 @@ package final class LogLines: Sendable {
     private let lines = NIOLockedValueBox<[Line]>([])
     private let level: Logger.Level
 
-    /// - Parameter level: The lowest level that is kept.
+    /// - Parameter level: The lowest recorded level.
     package init(level: Logger.Level = .trace) { self.level = level }
 
     package var logger: Logger {
@@ -44,9 +44,9 @@ package final class LogLines: Sendable {
 
     package var all: [Line] { self.lines.withLockedValue { $0 } }
     package var warnings: [Line] { self.all.filter { $0.level >= .warning } }
-    /// All lines with their metadata.
+    /// The text of all lines, with their metadata.
     package var text: String { self.all.map { "\($0)\n" }.joined() }
 
-    /// The lines that hold a text.
+    /// Returns the lines that contain a text.
     package func lines(with text: String) -> [String] { self.all.map { "\($0)" }.filter { $0.contains(text) } }
 }

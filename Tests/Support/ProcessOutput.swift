@@ -3,29 +3,29 @@
 package import Foundation
 import NIOConcurrencyHelpers
 
-/// What a process reads on stdin.
+/// The input that a process reads on stdin.
 package enum ProcessInput: Sendable {
     case null
-    /// A file that holds this text: the process reads it whenever it likes.
+    /// A file with this text.
     case file(String)
-    /// A pipe through which this text comes.
+    /// A pipe that delivers this text.
     case pipe(String)
 }
 
-/// What a process writes to, and what it has written.
+/// A destination of a process's output, and the written bytes.
 package protocol ProcessOutput: Sendable {
-    /// The descriptor that the process gets.
+    /// The descriptor that the process inherits.
     var end: FileHandle { get }
-    /// What the process has written.
+    /// The bytes that the process has written.
     var bytes: Data { get }
-    /// Whether ``bytes`` holds all that a process has written that has ended.
+    /// Whether ``bytes`` contains the whole output of a process that has ended.
     var isComplete: Bool { get }
 
-    /// Begins to read. The process runs.
+    /// Starts reading. The caller has started the process.
     func start() throws
 }
 
-/// A file: the process never has to wait for its reader.
+/// A file, so that the process never waits for a reader.
 package final class FileOutput: ProcessOutput {
     private let folder: TemporaryFolder
     package let end: FileHandle
@@ -56,10 +56,10 @@ package final class PipeOutput: ProcessOutput {
     private let state: NIOLockedValueBox<State>
 
     /// - Parameters:
-    ///   - limit: The output is read no further than this, so that the process must wait when it writes more.
-    ///   - terminalWidth: The columns of the terminal that the process writes to; nil for a pipe.
-    ///   - isBlocking: Whether writing to a full pipe blocks. If not, it fails with EAGAIN.
-    ///   - isRead: Whether anyone reads. If not, it is a pipe without a reader.
+    ///   - limit: The most bytes that the thread reads. A process that writes more must wait.
+    ///   - terminalWidth: The columns of the terminal that the process writes to; `nil` for a pipe.
+    ///   - isBlocking: Whether a write to a full pipe blocks. If not, the write fails with EAGAIN.
+    ///   - isRead: Whether a thread reads the output. If not, the output is a pipe without a reader.
     package init(
         limit: Int = .max,
         terminalWidth: UInt16? = nil,
@@ -91,13 +91,13 @@ package final class PipeOutput: ProcessOutput {
         guard !self.isComplete else { return }
         Thread.detachNewThread { [reader, limit, state] in
             var count = 0
-            // A terminal that nobody else has open any more ends with an error.
+            // A read from a terminal fails when the process has closed the other end.
             while count < limit, let data = Self.available(reader), !data.isEmpty {
                 count += data.count
                 state.withLockedValue { $0.bytes += data }
             }
             state.withLockedValue { $0.isAtEnd = true }
-            // The pipe must stay open: closing it would end a process that is to wait.
+            // The pipe stays open, because closing it would end a process that must wait.
             while limit != .max, state.withLockedValue({ !$0.isReleased }) { usleep(10_000) }
         }
     }
@@ -110,10 +110,10 @@ package final class PipeOutput: ProcessOutput {
     }
 }
 
-/// A terminal of a fixed width, without a person in front of it.
+/// A terminal of a fixed width.
 private enum Terminal {
     static func open(columns: UInt16) throws -> (FileHandle, FileHandle) {
-        // What the kernel knows a terminal by: <asm/ioctls.h> is not there for Swift.
+        // TIOCSPTLCK and TIOCGPTN of <asm/ioctls.h>, which Swift does not import.
         let (unlock, number) = (UInt(0x4004_5431), UInt(0x8004_5430))
         let front = Foundation.open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC)
         guard front >= 0 else { throw POSIXError(.ENXIO) }

@@ -2,7 +2,7 @@
 
 package import Foundation
 
-/// A folder that is removed with its last user.
+/// A folder that is removed with the last reference.
 package final class TemporaryFolder: Sendable {
     package let url: URL
 
@@ -18,7 +18,7 @@ package final class TemporaryFolder: Sendable {
     package func file(_ name: String) -> URL { self.url.appendingPathComponent(name) }
 }
 
-/// Runs `body` with a folder, and removes it.
+/// Runs `body` with a folder, and then removes the folder.
 package func withFolder(_ body: (URL) async throws -> Void) async throws {
     let folder = try TemporaryFolder()
     // The compiler may otherwise release the folder before `body` returns.

@@ -4,7 +4,7 @@ import Foundation
 import NIOConcurrencyHelpers
 package import QpidProton
 
-/// Where the certificates of the tests lie: dev/certs makes them once a run. See there what each is for.
+/// The certificates of the tests. `dev/certs` creates them once a run and lists their purposes.
 package struct TestCertificates: Sendable {
     private let folder: TemporaryFolder
 
@@ -30,17 +30,17 @@ package struct TestCertificates: Sendable {
 
     package func bytes(_ name: String) throws -> [UInt8] { Array(try Data(contentsOf: self.folder.file(name))) }
 
-    /// The authority that signed all certificates but its rival's.
+    /// The authority that signed all certificates except ``stranger``.
     package var authority: AMQPTLS.TrustRoots { .file(self.path("ca.pem")) }
     package var otherAuthority: AMQPTLS.TrustRoots { .file(self.path("other-ca.pem")) }
-    /// For localhost, broker.example, 127.0.0.1 and ::1.
+    /// The identity of localhost, broker.example, 127.0.0.1 and ::1.
     package var server: AMQPTLS.Identity { self.identity("server") }
     package var expired: AMQPTLS.Identity { self.identity("expired") }
-    /// For other.example.
+    /// The identity of other.example.
     package var wrongHost: AMQPTLS.Identity { self.identity("wronghost") }
-    /// Named test-client.
+    /// The identity of a client with the name test-client.
     package var client: AMQPTLS.Identity { self.identity("client") }
-    /// A client of the other authority, named stranger.
+    /// The identity of a client with the name stranger, from the other authority.
     package var stranger: AMQPTLS.Identity { self.identity("stranger") }
 
     private func identity(_ name: String) -> AMQPTLS.Identity {

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// How much longer than a plain build a test may take: a sanitizer slows every step down, and all tests run side by side.
+/// The factor by which a test may be slower than in a plain build. A sanitizer slows every step, and all tests run in
+/// parallel.
 #if THREAD_SANITIZER || ADDRESS_SANITIZER
     package let slowdown = 10
 #else
     package let slowdown = 1
 #endif
 
-/// A deadline of a test has passed.
+/// The error of a deadline that has passed.
 package struct DeadlineMissed: Error, CustomStringConvertible {
     package let what: String
     package let limit: Duration
@@ -19,7 +20,7 @@ package struct DeadlineMissed: Error, CustomStringConvertible {
     }
 }
 
-/// Looks every few milliseconds until there is a value, and returns it; throws when that takes longer than the limit.
+/// Calls `look` every few milliseconds until it returns a value, and returns that value. Throws after the limit.
 package func waitFor<Value>(
     _ what: @autoclosure () -> String,
     within limit: Duration = .seconds(60),
@@ -34,7 +35,7 @@ package func waitFor<Value>(
     }
 }
 
-/// Suspends until a condition holds; throws when that takes longer than the limit.
+/// Suspends until a condition is true. Throws after the limit.
 package func waitUntil(
     _ what: @autoclosure () -> String,
     within limit: Duration = .seconds(60),
@@ -44,7 +45,7 @@ package func waitUntil(
     try await waitFor(what(), within: limit, every: pause) { try await condition() ? () : nil }
 }
 
-/// Runs `body` in a task of its own; throws when it takes longer than the limit, even if it never ends.
+/// Runs `body` in a separate task. Throws after the limit, even if `body` never ends.
 package func within<Success: Sendable>(
     _ what: String,
     limit: Duration = .seconds(60),

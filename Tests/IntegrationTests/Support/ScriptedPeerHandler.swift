@@ -68,7 +68,7 @@ final class ScriptedPeerHandler: ChannelInboundHandler {
             var bytes = self.bytes.readSlice(length: Int(size))
         else { return false }
         let frame = Frame(&bytes)
-        // A frame without a code is a heartbeat.
+        // An empty frame is a heartbeat.
         guard let code = frame.code else { return true }
         if !code.isSASL {
             self.react(code, frame.fields, frame.channel, context)

@@ -14,7 +14,7 @@ struct ClientClockTests {
         let start = clock.now
         try await clock.sleep(for: .milliseconds(20))
         #expect(clock.now - start >= .milliseconds(19))
-        // A time in the past has come.
+        // A sleep until a time in the past ends at once.
         try await clock.sleep(until: start)
     }
 

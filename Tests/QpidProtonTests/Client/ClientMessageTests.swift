@@ -65,7 +65,7 @@ struct ClientMessageTests {
         }
         let plain = try AMQPMessage(body: "m").encoded()
         #expect(ClientMessage(plain, .init(), isSettled: true, header: AMQPHeader(), at: now()).deadline == nil)
-        #expect(times == 0, "without a limit the time does not matter")
+        #expect(times == 0, "a message without a limit reads no time")
     }
 
     @Test func theEarlierLimitCounts() throws {

@@ -57,7 +57,7 @@ struct ClientSenderBudgetTests {
         #expect(sender.bytes.used == 4 * Self.charge && sender.counts.addUp)
     }
 
-    @Test func theReplayLimitComesFirst() throws {
+    @Test func theReplayLimitIsCheckedBeforeTheBudget() throws {
         let sender = self.sender(replayLimit: 2 * Self.charge)
         _ = try self.fill(sender, 2)
         #expect(self.refusal(sender)?.blockedBy == [.replayLimit, .closed])
@@ -101,7 +101,7 @@ struct ClientSenderBudgetTests {
         let sending = Task { try await second.enqueue(self.message(second)) }
         try await eventually("the task waits") { second.isEmpty == false }
         #expect(self.budget.used.bytes == 4 * Self.charge && second.bytes.used == 0)
-        // No message of the first may overtake it.
+        // A later task of another sender does not overtake the waiting task.
         let third = self.sender()
         let behind = Task { try await third.enqueue(self.message(third)) }
         try await eventually("the task waits") { third.isEmpty == false }
@@ -114,8 +114,8 @@ struct ClientSenderBudgetTests {
         #expect(self.budget.used == 0)
     }
 
-    /// The turn of a cancelled task passes to the next one, also below the low mark, where no release follows.
-    @Test func aCancelledTaskLeavesItsTurn() async throws {
+    /// The turn of a cancelled task passes to the next task, also below the low mark, where no release follows.
+    @Test func aCancelledTaskPassesItsTurnToTheNextTask() async throws {
         let sender = self.sender()
         _ = try self.fill(sender, 2)
         let large = try sender.message(ByteBuffer(repeating: 7, count: 2 * Self.charge), nil, .init())
@@ -131,7 +131,7 @@ struct ClientSenderBudgetTests {
         #expect(self.budget.used == 0)
     }
 
-    @Test func theEndOfTheLastWaitLeavesTheLineOfTheBudget() async throws {
+    @Test func aSenderWithoutWaitingTasksDoesNotWaitForTheBudget() async throws {
         let (first, second) = (self.sender(), self.sender())
         _ = try self.fill(first, 4)
         let waiting = Task { try await second.enqueue(self.message(second)) }
@@ -144,7 +144,7 @@ struct ClientSenderBudgetTests {
         #expect(self.budget.state.withLock { $0.waitingIDs.isEmpty })
     }
 
-    @Test func theOldestOfTheSenderMakeRoomInTheBudget() async throws {
+    @Test func droppedMessagesOfTheSenderMakeRoomInTheBudget() async throws {
         let (first, second) = (self.sender(), self.sender(.dropOldest))
         _ = try self.fill(first, 2)
         let oldest = try self.fill(second, 2)
@@ -155,7 +155,7 @@ struct ClientSenderBudgetTests {
         #expect(kept.result == nil && oldest[1].result == nil && self.budget.used.bytes == 4 * Self.charge)
     }
 
-    @Test func noneIsDroppedWhereOthersFillTheBudget() async throws {
+    @Test func nothingIsDroppedIfOtherSendersFillTheBudget() async throws {
         let (first, second) = (self.sender(), self.sender(.dropOldest))
         _ = try self.fill(first, 3)
         let oldest = try self.fill(second, 1)

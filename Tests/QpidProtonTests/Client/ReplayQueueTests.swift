@@ -235,13 +235,13 @@ struct ReplayQueueTests {
         #expect(queue.counts.dropped == 1 && queue.counts.addUp)
     }
 
-    @Test func noneIsDroppedIfThatMakesNoRoom() {
+    @Test func nothingIsDroppedIfTheRoomWouldNotSuffice() {
         var limits = Queue.Limits()
         limits.bytes = 3 * (10 + Queue.overhead)
         var queue = self.queue("a", "b", "c", limits: limits)
         queue.begin()
         _ = queue.next(at: .zero)
-        // Two of three may be dropped.
+        // The queue may drop only two of the three messages.
         queue.dropOldest(for: 10 + 2 * (10 + Queue.overhead))
         #expect(queue.takeFinished().isEmpty && queue.count == 3)
         queue.dropOldest(for: 10, freeing: 2 * (10 + Queue.overhead))

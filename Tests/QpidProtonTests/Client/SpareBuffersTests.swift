@@ -5,9 +5,9 @@ import Testing
 
 @testable import QpidProton
 
-/// The memory of settled messages that the next ones use.
+/// The reuse of the buffers of settled messages.
 @Suite struct SpareBuffersTests {
-    @Test func aKeptBufferIsEmptyAndUsesItsMemoryAgain() {
+    @Test func aReusedBufferIsEmptyAndKeepsItsMemory() {
         let spares = SpareBuffers()
         #expect(spares.take().storageCapacity == 0)
         spares.giveBack([ByteBuffer(repeating: 7, count: 200)])
@@ -15,7 +15,7 @@ import Testing
         #expect(buffer.readableBytes == 0 && buffer.storageCapacity >= 200 && spares.count == 0)
     }
 
-    @Test func nothingLargeAndNotTooManyAreKept() {
+    @Test func onlySmallBuffersUpToTheLimitAreKept() {
         let spares = SpareBuffers()
         spares.giveBack([ByteBuffer(repeating: 7, count: SpareBuffers.largest + 1)])
         #expect(spares.count == 0)

@@ -183,8 +183,8 @@ struct ScopeTests {
         }
     }
 
-    /// The last reference goes while messages wait.
-    @Test func droppingAConnectionLogsWhatWaits() async throws {
+    /// The last reference is released while messages wait.
+    @Test func droppingAConnectionLogsWaitingMessages() async throws {
         let log = LogLines()
         let peer = try await InMemoryPeer(script: Self.undecided(), logger: log.logger)
         do {

@@ -208,7 +208,7 @@ struct MemoryBudgetTests {
         #expect(!budget.tryReserve(1) && budget.isReadable(completing: 0))
         #expect(budget.shortage(1, without: 0) == 1 && budget.shortage(1, without: 1) == 0)
         #expect(!budget.exchange(1, for: 2) && budget.exchange(1, for: 1))
-        // A client's bytes stay while no connection reads.
+        // The room for reads stays reserved after the last reader has left.
         budget.leaveReaders(ObjectIdentifier(budget), margin: AMQPMemoryBudget.margin)
         #expect(!budget.tryReserve(1))
         let narrow = AMQPMemoryBudget(limit: .kibibytes(64), low: .kibibytes(64))

@@ -5,7 +5,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The answers of links about messages that outlive them: the holder decides which of them the trackers get.
+/// The answers of links about messages that outlive the links: the holder decides which answers resolve the trackers.
 @Suite struct OutcomeOwnerTests {
     private final class Holder: Sendable {
         let answers = Mutex<[[TrackerSource.Answer]]>([])
@@ -38,7 +38,7 @@ import Testing
         source.close()
     }
 
-    @Test func aFailureThatTheHolderReceivesIsNotUnread() {
+    @Test func aFailureThatTheHolderReceivesDoesNotCountAsUnread() {
         var source = self.holder.makeSource()
         let promise = self.promise(&source, at: 1)
         let counts = UnreadFailures()
@@ -48,7 +48,7 @@ import Testing
         source.close()
     }
 
-    @Test func theAnswersOfATurnLeaveTogether() throws {
+    @Test func theAnswersOfATurnAreReportedTogether() throws {
         var (first, second) = (self.holder.makeSource(), self.holder.makeSource())
         var answers = OwnedAnswers()
         let none = answers.take()
@@ -61,7 +61,7 @@ import Testing
             #expect(isAdded)
             promises.append(promise)
         }
-        // Those of another holder come after them.
+        // The answers of another holder must wait until these are reported.
         let other = self.promise(&second, at: 9)
         let owner = try #require(other.promise.owner)
         let isEarly = answers.add(.success(.accepted), for: other.promise, of: owner)

@@ -9,7 +9,7 @@ import Testing
 struct AdmissionTunerTests {
     private static let millisecond: Int64 = 1_000_000
 
-    /// Releases bytes at a rate for a time, in steps of a millisecond. `left` remain after each.
+    /// Releases bytes at a constant rate, in steps of a millisecond. `left` bytes remain after each step.
     private func run(
         _ tuner: inout AdmissionTuner,
         milliseconds: Int,
@@ -34,7 +34,7 @@ struct AdmissionTunerTests {
         self.run(&tuner, milliseconds: 200, bytesEach: 60_000, from: &now)
         #expect((110_000...130_000).contains(tuner.limit))
         #expect(tuner.low == tuner.limit - tuner.limit / 8)
-        // A slower link needs less, a faster one more, at once.
+        // A slower link lowers the limit, and a faster one raises it, without delay.
         self.run(&tuner, milliseconds: 100, bytesEach: 30_000, from: &now)
         #expect((55_000...65_000).contains(tuner.limit))
         self.run(&tuner, milliseconds: 8, bytesEach: 300_000, from: &now)
@@ -50,7 +50,7 @@ struct AdmissionTunerTests {
         #expect(tuner.limit == 1 << 20)
     }
 
-    /// A link that is idle between its bursts is as fast as in them.
+    /// The idle time between bursts does not count in the pace of a link.
     @Test func idleTimeDoesNotLowerTheLimit() {
         var tuner = AdmissionTuner(ceiling: 1 << 20)
         var now: Int64 = 0
@@ -62,7 +62,7 @@ struct AdmissionTunerTests {
         #expect((110_000...150_000).contains(tuner.limit))
     }
 
-    @Test func theLimitStaysAboveWhatTheCreditTakes() {
+    @Test func theLimitCoversTheBytesThatTheCreditAllows() {
         var tuner = AdmissionTuner(ceiling: 1 << 20)
         var now: Int64 = 0
         for _ in 0..<100 { tuner.admit(1_000) }
@@ -72,8 +72,8 @@ struct AdmissionTunerTests {
         #expect(tuner.limit == 1 << 20)
     }
 
-    /// A task that outruns the link fills the queue and waits until an eighth of it is sent: most releases find no
-    /// waiting task.
+    /// A task that outruns the link fills the queue, and waits until an eighth of the queue is sent. During most
+    /// releases, no task waits.
     @Test(arguments: [1, 2, 4, 8]) func aTaskThatIsFasterThanTheLinkLowersTheLimit(times: Int) {
         var gate = SendGate<Int>()
         let link = gate.addLevel(ByteLedger(high: 1 << 20, low: 1 << 19), parent: nil, isAutomatic: true)

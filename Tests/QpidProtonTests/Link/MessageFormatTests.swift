@@ -110,7 +110,7 @@ struct MessageFormatTests {
         #expect(pass(frames.readableBytesView.map { ByteBuffer(bytes: [$0]) }) == whole)
     }
 
-    @Test func tracedFramesAreThoseOfTheWire() async throws {
+    @Test func tracedFramesEqualTheFramesOnTheWire() async throws {
         let log = LogLines()
         var configuration = AMQPConnection.Configuration()
         configuration.tracesFrames = true

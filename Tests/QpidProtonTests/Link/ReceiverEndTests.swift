@@ -27,7 +27,7 @@ struct ReceiverEndTests {
     }
 
     @Test(arguments: LinkEnd.allCases)
-    func unsettledMessagesAreCountedAndNotHandedOut(end: LinkEnd) async throws {
+    func unsettledMessagesAreCountedAndNotDelivered(end: LinkEnd) async throws {
         let log = LogLines()
         try await withSession(logger: log.logger, { .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
@@ -116,7 +116,7 @@ struct ReceiverEndTests {
 
     /// The messages and the end arrive in one read, so waiting tasks receive none of the unsettled messages.
     @Test(arguments: [LinkEnd.detachWithError, .sessionError, .connectionError, .detach])
-    func messagesThatComeWithTheEndAreNotHandedOut(end: LinkEnd) async throws {
+    func messagesThatArriveWithTheEndAreNotDelivered(end: LinkEnd) async throws {
         let log = LogLines()
         try await withSession(logger: log.logger) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
@@ -191,7 +191,7 @@ struct ReceiverEndTests {
         }
     }
 
-    @Test func anAttachedLinkCanBeAskedToHandOut() async throws {
+    @Test func anAttachedLinkCanDeliverAfterItsEnd() async throws {
         let log = LogLines()
         try await withSession(logger: log.logger) { session, peer in
             var configuration = AMQPReceiver.Configuration(source: "q", window: .messages(10))

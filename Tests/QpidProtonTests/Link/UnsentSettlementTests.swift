@@ -53,7 +53,7 @@ struct UnsentSettlementTests {
         }
     }
 
-    @Test func theCloseBehindALoopIsAnEndToo() async throws {
+    @Test func decisionsDuringTheCloseAreCounted() async throws {
         let log = LogLines()
         try await withSession(logger: log.logger) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))
@@ -115,7 +115,7 @@ struct UnsentSettlementTests {
 
     /// A close by this side sends all decisions, so none remain unsent.
     @Test(arguments: [LinkEnd.ownError, .ownSessionEnd, .ownConnectionClose])
-    func anOwnCloseSendsWhatWasDecided(end: LinkEnd) async throws {
+    func aCloseOfThisSideSendsAllDecisions(end: LinkEnd) async throws {
         let log = LogLines()
         try await withSession(logger: log.logger, { .keepingOutcomes }) { session, peer in
             let receiver = try await session.openReceiver(from: "q", window: .messages(100))

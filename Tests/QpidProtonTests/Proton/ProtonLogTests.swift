@@ -9,8 +9,8 @@ import Testing
 /// The destination of Proton's log lines.
 @Suite(.deadline)
 struct ProtonLogTests {
-    /// Proton logs while it is freed too, and what it logs to must be there.
-    @Test func linesThatProtonLogsWhileItIsFreed() throws {
+    /// Proton also logs while it is being freed, so the destination must still exist then.
+    @Test func linesThatProtonLogsWhileItIsFreedAreRecorded() throws {
         let kept = LogLines()
         do {
             let engine = try ProtonEngine()

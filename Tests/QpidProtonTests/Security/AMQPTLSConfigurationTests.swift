@@ -9,7 +9,7 @@ import Testing
 
 @Suite struct AMQPTLSConfigurationTests {
     private let files: TestCertificates
-    /// Holds what is no certificate.
+    /// The folder for files that are not certificates.
     private let folder: TemporaryFolder
 
     init() throws {
