@@ -200,7 +200,7 @@ struct ClientReceiverTests {
             }
             #expect(receiver.link?.remoteSource.filters == [])
             proxy.end(.cut, .toServer)
-            try await waitUntil("the next link") { peer.senders.count == 2 && client.health.isReady }
+            try await waitUntil("the next link") { peer.senders.count == 2 && receiver.link != nil }
             #expect(receiver.link?.remoteSource.filters == [.streamOffset(.offset(42))])
         }
     }

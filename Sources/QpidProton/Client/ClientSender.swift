@@ -101,12 +101,19 @@ final class ClientSender: Sendable {
     }
 
     deinit {
-        let repayment = self.state.withLock { state in
+        let work = self.state.withLock { state in
+            var work = Work()
+            // A task may still wait for the outcome of a message.
+            state.end = state.end ?? .senderIsClosed
+            state.queue.endAll()
+            self.takeFinished(&state, &work)
             state.trackers.close()
             state.share?.close()
-            return state.share?.takeRepayment()
+            work.repayment = state.share?.takeRepayment()
+            return work
         }
-        repayment?.pay()
+        work.resolved.forEach { $0.promise.resolve($0.answer) }
+        work.repayment?.pay()
     }
 
     var counts: AMQPClient.Fates { self.state.withLock { $0.queue.counts } }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The tuned limit of a sender's queued bytes, at which a message waits about 2 ms before it is sent.
+/// The tuned limit of a sender's queued bytes, at which a message waits about 1.5 ms before it is sent.
 ///
 /// A full queue adds its length to the time of every message, and is no faster than a short queue. The limit starts at
 /// the ceiling. While tasks reach the limit in every period, the limit falls towards the bytes that the link sends in
@@ -8,7 +8,7 @@
 /// the peer's current credit allows.
 struct AdmissionTuner {
     /// The target for the wait of a message in the queue, in nanoseconds.
-    static let target: Int64 = 2_000_000
+    static let target: Int64 = 1_500_000
     /// The shortest time for which the tuner observes the link before the limit changes, in nanoseconds.
     static let period: Int64 = 4_000_000
     /// The number of periods with waiting tasks before the limit falls.

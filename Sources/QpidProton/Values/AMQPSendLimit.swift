@@ -16,8 +16,8 @@ public struct AMQPSendLimit: Hashable, Sendable {
     /// Returns a limit that keeps the queue of a sender short.
     ///
     /// A full queue delays every message without a gain in speed: 1 MiB holds 10,000 messages of 100 bytes. While tasks
-    /// always wait for room, the sender lowers its limit towards the bytes that it sends in 2 ms. The limit is at least
-    /// 32 KiB, and at least the bytes that the peer's credit allows. The sender raises the limit again when its queue
+    /// reach the limit again and again, the sender lowers it towards the bytes that it sends in 1.5 ms. The limit is at
+    /// least 32 KiB, and at least the bytes that the peer's credit allows. The sender raises the limit again when its queue
     /// is empty or no task waits.
     ///
     /// The lower limit applies only to calls that suspend. ``AMQPSender/trySend(_:settled:options:)`` and other

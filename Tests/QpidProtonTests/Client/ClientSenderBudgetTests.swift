@@ -71,12 +71,17 @@ struct ClientSenderBudgetTests {
         #expect(self.budget.used == 0 && trackers.allSatisfy { $0.result != nil })
     }
 
-    @Test func aReleasedSenderReturnsItsBytes() throws {
+    @Test func aReleasedSenderReturnsItsBytesAndAnswersItsMessages() throws {
+        var trackers: [AMQPClient.Tracker] = []
         do {
             let sender = self.sender()
-            _ = try self.fill(sender, 4)
+            trackers = try self.fill(sender, 4)
         }
         #expect(self.budget.used == 0)
+        for tracker in trackers {
+            guard case .failure(let error)? = tracker.result else { return #expect(Bool(false)) }
+            #expect(error.fate == .notSent && error.condition == .closed)
+        }
     }
 
     @Test func anExpiredMessageReturnsItsBytes() async throws {

@@ -57,6 +57,8 @@ import Testing
         self.outbox.open { self.end(undecided: 1) }
         #expect(self.settler.settle(self.settlement(1)) == .queued)
         #expect(self.settler.settle(self.settlement(2)) == .stale)
+        // The outbox releases its waker, which refers to it.
+        _ = self.outbox.close(AMQPError(scope: .connection, condition: .closed))
     }
 
     /// The loop counts this decision.
