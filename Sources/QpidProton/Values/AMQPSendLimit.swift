@@ -17,8 +17,8 @@ public struct AMQPSendLimit: Hashable, Sendable {
     ///
     /// A full queue delays every message without a gain in speed: 1 MiB holds 10,000 messages of 100 bytes. While tasks
     /// reach the limit again and again, the sender lowers it towards the bytes that it sends in 1.5 ms. The limit is at
-    /// least 32 KiB, and at least the bytes that the peer's credit allows. The sender raises the limit again when its queue
-    /// is empty or no task waits.
+    /// least 32 KiB, and at least the bytes that the peer's credit allows. The sender raises the limit again while no
+    /// task waits.
     ///
     /// The lower limit applies only to calls that suspend. ``AMQPSender/trySend(_:settled:options:)`` and other
     /// overflow policies than ``AMQPOverflow/suspend`` use `ceiling`. Only a sender supports this limit, not a session
