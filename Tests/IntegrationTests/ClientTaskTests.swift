@@ -64,7 +64,7 @@ struct ClientTaskTests {
             }
             // Tasks that the first losses start may remain.
             try await lose(20)
-            try await Self.expectNoMore("\(losses) losses") { try await lose(losses) }
+            try await Self.expectNoMore { try await lose(losses) }
         }
     }
 
@@ -77,11 +77,11 @@ struct ClientTaskTests {
                 for number in 0..<count { try await sender.send(AMQPMessage(body: "\(number)")) }
             }
             try await send(20)
-            try await Self.expectNoMore("\(messages) messages") { try await send(messages) }
+            try await Self.expectNoMore { try await send(messages) }
         }
     }
 
-    private static func expectNoMore(_ what: String, after body: () async throws -> Void) async throws {
+    private static func expectNoMore(after body: () async throws -> Void) async throws {
         let before = try #require(LiveTasks.count)
         try await body()
         var after = 0
@@ -90,7 +90,6 @@ struct ClientTaskTests {
             if after <= before + Self.slack { break }
             try await Task.sleep(for: .milliseconds(20))
         }
-        print("tasks: \(before) before, \(after) after \(what)")
         guard after <= before + Self.slack else { throw Remaining(count: after - before) }
     }
 

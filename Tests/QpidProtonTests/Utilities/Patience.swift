@@ -6,7 +6,7 @@ import Testing
 @testable import QpidProton
 
 /// The time for which a test waits for an expected event.
-let patience = Duration.seconds(20 * slowdown)
+let patience = Duration.seconds(60 * slowdown)
 
 extension Trait where Self == TimeLimitTrait {
     /// The time limit of a hanging test. A test of thousands of steps takes as long as all the tests that run beside
