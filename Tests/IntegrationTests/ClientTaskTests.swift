@@ -18,13 +18,13 @@ struct ClientTaskTests {
 
     @Test func lossesLeaveNoTask() async throws {
         await #expect(processExitsWith: .success) {
-            try await ClientTaskTests.countAfterLosses(300)
+            try await ClientTaskTests.countAfterLosses(100)
         }
     }
 
     @Test func handledMessagesLeaveNoTask() async throws {
         await #expect(processExitsWith: .success) {
-            try await ClientTaskTests.countAfterMessages(1_000)
+            try await ClientTaskTests.countAfterMessages(400)
         }
     }
 

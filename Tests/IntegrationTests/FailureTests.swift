@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import NIOPosix
 import QpidProton
 import TestSupport
 import Testing
@@ -168,15 +169,19 @@ struct FailureTests {
         let listener = try RawSocket()
         listener.listen(backlog: 8)
         let connecting = Task { try await AMQPConnection.connect(to: "amqp://127.0.0.1:\(listener.port)") }
-        // Returns when the connection arrives.
-        let socket = accept(listener.descriptor, nil, nil)
-        try #require(socket >= 0)
-        var header = [UInt8](repeating: 0, count: 8)
-        // The reset follows the client's first bytes, so that the socket is open on both sides.
-        _ = recv(socket, &header, header.count, 0)
-        var linger = linger(l_onoff: 1, l_linger: 0)
-        setsockopt(socket, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout.size(ofValue: linger)))
-        close(socket)
+        let listening = listener.descriptor
+        // On a thread that may block, because the connecting task needs a thread of the pool.
+        let socket = try await NIOThreadPool.singleton.runIfActive {
+            let socket = accept(listening, nil, nil)
+            var header = [UInt8](repeating: 0, count: 8)
+            // The reset follows the client's first bytes, so that the socket is open on both sides.
+            _ = recv(socket, &header, header.count, 0)
+            var linger = linger(l_onoff: 1, l_linger: 0)
+            setsockopt(socket, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout.size(ofValue: linger)))
+            close(socket)
+            return socket
+        }
+        #expect(socket >= 0)
         let error = try await failure(of: "connecting") { try await connecting.value }
         #expect(error.condition == .connectionLost && error.ending == .refused && error.isRetryable)
         let text =
