@@ -128,8 +128,9 @@ package final class ChildProcess: Sendable {
     }
 
     private func check() throws {
-        guard let status = self.status, status != 0 else { return }
-        throw ProcessFailure(name: self.name, cause: "it ended with \(status)", errors: self.errors)
+        guard self.status != 0 else { return }
+        let cause = self.status.map { "it ended with \($0)" } ?? "it has not ended, or its output is incomplete"
+        throw ProcessFailure(name: self.name, cause: cause, errors: self.errors)
     }
 }
 

@@ -6,7 +6,8 @@ internal import Synchronization
 ///
 /// As the ``AMQPConnection/Configuration/sendBudget`` of connections, it limits the bytes that they have accepted for
 /// sending and not yet written. As their ``AMQPConnection/Configuration/receiveBudget``, it limits the received bytes
-/// that they hold. One budget can be both.
+/// that they hold. One budget can be both. Messages to send then fill it up to ``low``, and up to seven eighths at most.
+/// The rest stays reserved for reads, also after the last receiving connection has ended.
 ///
 /// For sending, a message passes the limits of its link, session and connection and then the budget. A message larger
 /// than the whole limit passes when the budget is empty.

@@ -31,20 +31,6 @@ final class Outbox: Sendable {
         var isEmpty: Bool { self.items.isEmpty && self.settlements.isEmpty }
     }
 
-    /// A message that waits for room.
-    private struct Waiter: Sendable {
-        let bytes: ByteBuffer
-        let lane: SlotKey
-        let node: SlotKey
-        let isSettled: Bool
-        let choice: SendChoice?
-        let promise: OutcomePromise?
-        let part: MessagePart
-        /// The outcome of the message of which this is a further part; `nil` for a whole message or its first part.
-        let reply: OutcomeReply?
-        let continuation: WaitingTask<Result<OutcomeReply, AMQPError>>
-    }
-
     /// The object that wakes the loop. A function would be wrapped again each time it leaves the lock.
     private final class Waker: Sendable {
         let wake: @Sendable () -> Void
@@ -54,7 +40,7 @@ final class Outbox: Sendable {
 
     private struct State {
         var mail = Mail()
-        var gate = SendGate<Waiter>()
+        var gate = SendGate<RoomWaiter>()
         /// The links by their levels, to find the link that fills a level.
         var links: [SlotKey: LinkStatus] = [:]
         var outcomes = OutcomeSource()
@@ -249,7 +235,7 @@ extension Outbox {
         }
         return try await withTaskCancellationHandler {
             await withWaitingTask { continuation in
-                let waiter = Waiter(
+                let waiter = RoomWaiter(
                     bytes: bytes,
                     lane: lane,
                     node: node,
@@ -273,7 +259,7 @@ extension Outbox {
     }
 
     private func admitOrWait(
-        _ waiter: Waiter,
+        _ waiter: RoomWaiter,
         id: UInt64
     ) -> (Result<OutcomeReply, AMQPError>, Waker?)? {
         self.state.withLock { state in
@@ -288,7 +274,7 @@ extension Outbox {
         }
     }
 
-    private func post(_ waiter: Waiter, _ state: inout State) -> OutcomeReply {
+    private func post(_ waiter: RoomWaiter, _ state: inout State) -> OutcomeReply {
         let bytes = MessageChunk.message(waiter.bytes)
         guard let reply = waiter.reply else {
             return state.post(
@@ -301,14 +287,7 @@ extension Outbox {
                 stream: waiter.part.number
             )
         }
-        let part = StreamPart(
-            bytes: bytes,
-            lane: waiter.lane,
-            node: waiter.node,
-            stream: waiter.part.number,
-            isLast: waiter.part.isLast
-        )
-        state.mail.items.append(.part(part))
+        state.mail.items.append(.part(waiter.streamPart(bytes)))
         return reply
     }
 
@@ -364,7 +343,7 @@ extension Outbox {
             let (waiter, admitted) = state.gate.cancelFirst(at: node)
             let passed = self.pass(admitted, &state)
             guard let waiter, let refusal else {
-                return (nil as (Waiter, SendRefusal, OutcomePromise, OutcomeReply)?, passed)
+                return (nil as (RoomWaiter, SendRefusal, OutcomePromise, OutcomeReply)?, passed)
             }
             let (promise, reply) = state.outcomes.next()
             return ((waiter, refusal, promise, reply), passed)
@@ -391,10 +370,10 @@ extension Outbox {
     ///
     /// - Parameter now: The time at which the socket accepted the bytes; `nil` if they were not written.
     private func release(_ releases: [Release], _ state: inout State, at now: Int64? = nil) -> Passed {
-        var admitted: [Waiter] = []
+        var admitted: [RoomWaiter] = []
         for (bytes, node) in releases {
             let wasWaiting = state.gate.hasWaiters(node)
-            let left = (state.gate.ledger(node)?.used ?? 0) - bytes
+            let left = state.gate.hasTuners ? (state.gate.ledger(node)?.used ?? 0) - bytes : 0
             let passed = state.gate.release(bytes, at: node)
             if !passed.isEmpty { admitted += passed }
             guard let now, state.gate.hasTuners, let link = state.links[node] else { continue }
@@ -413,12 +392,12 @@ extension Outbox {
 
     /// The consequences of a release, which the caller carries out without a lock.
     private typealias Passed = (
-        waiters: [(Waiter, OutcomeReply)],
+        waiters: [(RoomWaiter, OutcomeReply)],
         waker: Waker?,
         repayment: BudgetShare.Repayment?
     )
 
-    private func pass(_ admitted: [Waiter], _ state: inout State) -> Passed {
+    private func pass(_ admitted: [RoomWaiter], _ state: inout State) -> Passed {
         let repayment = state.gate.share?.takeRepayment()
         guard !admitted.isEmpty else { return ([], nil, repayment) }
         return (admitted.map { ($0, self.post($0, &state)) }, self.schedule(state), repayment)

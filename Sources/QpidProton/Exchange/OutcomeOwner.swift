@@ -14,38 +14,37 @@ final class OutcomeOwner: Sendable {
     }
 }
 
-/// The answers of one turn of the event loop for one holder, which handles them in one step.
-struct OwnedAnswers {
+/// The answers of one turn of the event loop, which their holder handles in one step.
+///
+/// Used on the event loop only. A holder that hands over further messages may come back to it.
+final class OwnedAnswers {
     /// The most answers whose memory is kept for the next turn.
     private static let kept = 1_024
 
-    private var owner: OutcomeOwner?
-    private var answers: [TrackerSource.Answer] = []
+    // Never accessed twice at a time: a holder runs after the list is taken, so the checks are off.
+    @exclusivity(unchecked) private var owner: OutcomeOwner?
+    @exclusivity(unchecked) private var answers: [TrackerSource.Answer] = []
 
-    var isEmpty: Bool { self.owner == nil }
-
-    /// Adds an answer. Returns false if the caller must first report the answers of another holder.
-    mutating func add(_ answer: OutcomeBlock.Answer, for promise: OutcomePromise, of owner: OutcomeOwner) -> Bool {
-        guard self.owner == nil || self.owner === owner else { return false }
-        if self.owner == nil { self.owner = owner }
-        self.answers.append(TrackerSource.Answer(promise, answer))
-        return true
-    }
-
-    /// Removes the answers, and returns them with their holder.
-    mutating func take() -> (owner: OutcomeOwner, answers: [TrackerSource.Answer])? {
-        guard let owner = self.owner else { return nil }
-        defer {
-            self.owner = nil
-            self.answers = []
+    /// Adds an answer. Reports the answers of another holder first.
+    func add(_ answer: OutcomeBlock.Answer, for promise: OutcomePromise, of owner: OutcomeOwner) {
+        if self.owner !== owner {
+            self.report()
+            self.owner = owner
         }
-        return (owner, self.answers)
+        self.answers.append(TrackerSource.Answer(promise, answer))
     }
 
-    /// Keeps the memory of handled answers for the next turn.
-    mutating func reuse(_ handled: consuming [TrackerSource.Answer]) {
-        guard self.isEmpty, handled.count <= Self.kept else { return }
-        handled.removeAll(keepingCapacity: true)
-        self.answers = handled
+    /// Reports the answers to their holder.
+    @inline(__always)
+    func report() { if self.owner != nil { self.reportAll() } }
+
+    private func reportAll() {
+        guard let owner = self.owner else { return }
+        var answers = self.answers
+        (self.owner, self.answers) = (nil, [])
+        owner.receive(answers)
+        guard self.owner == nil, answers.count <= Self.kept else { return }
+        answers.removeAll(keepingCapacity: true)
+        self.answers = answers
     }
 }

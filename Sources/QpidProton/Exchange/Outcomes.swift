@@ -162,7 +162,8 @@ extension UnsafeMutablePointer<OutcomeBlock.Slot> {
 
 /// The connection's side of an outcome: a plain value that must be resolved once, on the event loop.
 ///
-/// Sendable: the slot's state is atomic, and the block lives until the promise is resolved.
+/// Sendable: the slot's state is atomic, its place is set before a link receives the promise and is then only read, and
+/// the block lives until the promise is resolved.
 struct OutcomePromise: Equatable, @unchecked Sendable {
     private let slot: UnsafeMutablePointer<OutcomeBlock.Slot>
 

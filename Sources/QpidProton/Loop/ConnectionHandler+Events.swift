@@ -30,23 +30,10 @@ extension ConnectionHandler {
             }
             wasAny = true
         }
-        if !self.ownedAnswers.isEmpty { self.reportAnswers() }
+        self.ownedAnswers.report()
         guard !self.arrivedReceivers.isEmpty else { return wasAny }
         for receiver in self.arrivedReceivers { receiver.flushArrived() }
         self.arrivedReceivers.removeAll(keepingCapacity: true)
         return true
-    }
-
-    /// Reports an answer to the holder of a message, together with the other answers of this turn.
-    func report(_ answer: OutcomeBlock.Answer, for promise: OutcomePromise, to owner: OutcomeOwner) {
-        guard !self.ownedAnswers.add(answer, for: promise, of: owner) else { return }
-        self.reportAnswers()
-        _ = self.ownedAnswers.add(answer, for: promise, of: owner)
-    }
-
-    private func reportAnswers() {
-        guard let (owner, answers) = self.ownedAnswers.take() else { return }
-        owner.receive(answers)
-        self.ownedAnswers.reuse(answers)
     }
 }

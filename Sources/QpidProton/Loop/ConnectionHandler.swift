@@ -56,6 +56,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     let errors: ConnectionErrors
     var choices = SendChoices()
     @exclusivity(unchecked) var decisionWrites = DecisionWrites()
+    /// Answers about messages that outlive their links.
+    let ownedAnswers = OwnedAnswers()
 
     var context: ChannelHandlerContext?
     var isDead = false
@@ -72,8 +74,6 @@ final class ConnectionHandler: ChannelInboundHandler {
     // trip).
     /// Receivers with new messages in this turn.
     @exclusivity(unchecked) var arrivedReceivers: [ReceiverEndpoint] = []
-    /// Answers about messages that outlive their links.
-    @exclusivity(unchecked) var ownedAnswers = OwnedAnswers()
     /// Receivers with settlements in the mail.
     @exclusivity(unchecked) var settlingReceivers: [ReceiverEndpoint] = []
     /// Sessions that have handed bytes to Proton since its last output.

@@ -163,7 +163,7 @@ final class SenderEndpoint: LinkEndpoint {
             delivery.settle()
         }
         if let owner = promise.owner {
-            self.handler.report(outcome, for: promise, to: owner)
+            self.handler.ownedAnswers.add(outcome, for: promise, of: owner)
         } else {
             promise.finish(outcome)
         }

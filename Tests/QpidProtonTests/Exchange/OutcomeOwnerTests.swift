@@ -50,37 +50,27 @@ import Testing
 
     @Test func theAnswersOfATurnAreReportedTogether() throws {
         var (first, second) = (self.holder.makeSource(), self.holder.makeSource())
-        var answers = OwnedAnswers()
-        let none = answers.take()
-        #expect(answers.isEmpty && none == nil)
+        let answers = OwnedAnswers()
+        answers.report()
+        #expect(self.holder.places == [])
         var promises: [TrackerPromise] = []
         for place in 0..<3 {
             let promise = self.promise(&first, at: place)
             let owner = try #require(promise.promise.owner)
-            let isAdded = answers.add(.success(.accepted), for: promise.promise, of: owner)
-            #expect(isAdded)
+            answers.add(.success(.accepted), for: promise.promise, of: owner)
             promises.append(promise)
         }
-        // The answers of another holder must wait until these are reported.
+        #expect(self.holder.places == [])
+        // The answers of another holder wait until these are reported.
         let other = self.promise(&second, at: 9)
-        let owner = try #require(other.promise.owner)
-        let isEarly = answers.add(.success(.accepted), for: other.promise, of: owner)
-        #expect(!isEarly)
-        self.deliver(&answers)
-        #expect(answers.isEmpty)
-        let isAdded = answers.add(.success(.accepted), for: other.promise, of: owner)
-        #expect(isAdded)
-        self.deliver(&answers)
+        answers.add(.success(.accepted), for: other.promise, of: try #require(other.promise.owner))
+        #expect(self.holder.places == [[0, 1, 2]])
+        answers.report()
+        answers.report()
         #expect(self.holder.places == [[0, 1, 2], [9]])
         for promise in promises + [other] { promise.resolve(.success(.accepted)) }
         first.close()
         second.close()
-    }
-
-    private func deliver(_ answers: inout OwnedAnswers) {
-        guard let batch = answers.take() else { return }
-        batch.owner.receive(batch.answers)
-        answers.reuse(batch.answers)
     }
 
     @Test func aPlainMessageHasNoHolder() {
