@@ -65,7 +65,7 @@ final class SenderEndpoint: LinkEndpoint {
         return OpenedSender(status: self.status, lane: lane.key, node: node, overflow: configuration.overflow)
     }
 
-    override var figures: LinkFigures { self.ownFigures }
+    override var figures: LinkFigures { LinkFigures(of: self) }
 
     // MARK: Sending
 

@@ -83,18 +83,14 @@ extension LinkEndpoint {
     }
 }
 
-extension SenderEndpoint {
-    var ownFigures: LinkFigures {
-        let ledger = self.node.flatMap { self.handler.outbox.ledger($0) }
-        return LinkFigures(
-            bytes: AMQPFill(limit: ledger?.high, used: ledger?.used ?? 0, peak: ledger?.peak ?? 0),
-            messages: self.lane?.waiting.count ?? 0,
-            unsettled: self.isDone ? 0 : self.link.unsettledCount
-        )
-    }
-}
-
 extension LinkFigures {
+    init(of sender: SenderEndpoint) {
+        let ledger = sender.node.flatMap { sender.handler.outbox.ledger($0) }
+        self.bytes = AMQPFill(limit: ledger?.high, used: ledger?.used ?? 0, peak: ledger?.peak ?? 0)
+        self.messages = sender.lane?.waiting.count ?? 0
+        self.unsettled = sender.isDone ? 0 : sender.link.unsettledCount
+    }
+
     init(of receiver: ReceiverEndpoint) {
         let streamed = receiver.status.streamedBytes.load(ordering: .relaxed)
         self.bytes = AMQPFill(
