@@ -5,28 +5,28 @@ import QpidProton
 import Synchronization
 import TestSupport
 
-/// A dialogue of a client and a listener of this library through a proxy: it opens, sends both ways, decides in every way, and
-/// closes all in order. What disturbs it is the proxy's plan.
+/// A dialogue of a client and a listener of this library through a proxy. Both sides send messages, decide in every
+/// way, and close everything in order. The proxy's plan disturbs the dialogue.
 struct Dialogue: Sendable {
-    /// How many messages each side sends.
+    /// The number of messages that each side sends.
     var count = 9
-    /// The bytes that a message of many frames carries besides: one of five.
+    /// The additional bytes of every fifth message, which then needs many frames.
     var padding = 1_500
-    /// How many messages a receiver has on their way.
+    /// The receiver's window, in messages.
     var window = 4
-    /// The bytes that a session has accepted and not written at most.
+    /// The most bytes that a session may accept before it writes them.
     var sendLimit = AMQPByteCount.mebibytes(1)
-    /// Gets what the library has to say.
+    /// The logger of the library.
     var logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-    /// Looks at the connections of both sides from their opening on.
+    /// Observes the connection of each side from its opening on.
     var observe: @Sendable (AMQPConnection) async -> Void = { _ in }
 
-    /// The side that an account belongs to.
+    /// One side of the dialogue, with its accounts.
     final class Side: Sendable {
         let sent = SendAccount()
         let got = ReadController()
         private let ends = Mutex<[AMQPError?]>([])
-        /// What the connection ended with, nil for an end in order; empty where it was never opened.
+        /// The connection's error, or `nil` for an orderly end; empty if the connection was never opened.
         var ended: [AMQPError?] { self.ends.withLock { $0 } }
         func end(_ error: AMQPError?) { self.ends.withLock { $0.append(error) } }
     }
@@ -34,10 +34,10 @@ struct Dialogue: Sendable {
     let client = Side()
     let server = Side()
     let remains = Remains()
-    /// What the idle timeouts and the deadlines of operations are where bytes are damaged; nil for so long that none of them is
-    /// over before the case is.
+    /// The idle timeout and the deadline of operations, for cases with damaged bytes. `nil` means an hour, longer than
+    /// any case.
     var patience: Duration?
-    /// Whether the client sends its messages settled.
+    /// Whether the client sends its messages settled; `false` by default.
     var settles = false
 
     private var configuration: AMQPConnection.Configuration {
@@ -65,7 +65,7 @@ struct Dialogue: Sendable {
 
     // MARK: Running
 
-    /// Runs the dialogue, and returns the proxy's record of it when both sides and all sockets have ended.
+    /// Runs the dialogue until both sides and all sockets have ended, and returns the proxy's record.
     func run(_ plans: [FaultDirection: FaultPlan]) async throws -> [FaultDirection: FaultRecord] {
         var listening = AMQPListener.Configuration()
         listening.connection = self.configuration
@@ -83,7 +83,7 @@ struct Dialogue: Sendable {
         }
     }
 
-    /// Sends messages, and waits until the fate of each is told.
+    /// Sends messages, and waits for the fate of each.
     private func send(_ sender: AMQPSender, _ account: SendAccount) async {
         var transfers: [AMQPTracker] = []
         for number in 0..<self.count {
@@ -94,7 +94,7 @@ struct Dialogue: Sendable {
         for transfer in transfers { _ = try? await transfer.outcome() }
     }
 
-    /// Takes what comes, and decides.
+    /// Receives messages, and decides about each.
     private func take(_ receiver: AMQPReceiver, count: Int = .max, _ account: ReadController) async {
         var left = count
         while left > 0, let delivery = try? await receiver.next() {
@@ -115,7 +115,7 @@ struct Dialogue: Sendable {
             self.remains.watch(connection, "client")
             let observing = Task { await self.observe(connection) }
             defer { observing.cancel() }
-            // Nothing may wait for ever for a frame that was damaged.
+            // Without the limit, a side could wait for a damaged frame for ever.
             let limit = self.patience.map { patience in
                 Task {
                     try await Task.sleep(for: patience)
@@ -143,7 +143,7 @@ struct Dialogue: Sendable {
         if self.settles { sending.settleMode = .settled }
         let sender = try await session.openSender(sending)
         self.remains.watch(sender, "client")
-        // From here on messages are offered: they all have a fate, whatever becomes of the rest.
+        // Every message that is offered from here on needs a fate, even if the dialogue fails.
         async let sent: Void = self.send(sender, self.client.sent)
         var receiving = self.receiving
         receiving.name = "back"
@@ -192,7 +192,7 @@ struct Dialogue: Sendable {
     private func serve(_ wish: AMQPIncoming) async {
         switch wish {
         case .session(let session): _ = try? await session.accept(self.session)
-        // Where a name was damaged there are two links: what is offered has one fate all the same.
+        // A damaged name makes a second link. Each message offered on either link still has one fate.
         case .receiver(let incoming):
             guard incoming.attach.name == "there" else { return incoming.refuse(Self.unknown) }
             guard let receiver = try? await incoming.accept(self.receiving) else { return }

@@ -6,7 +6,7 @@ import NIOPosix
 import TestSupport
 import Testing
 
-/// The proxy itself: what it does to bytes, and that it holds no more than it may.
+/// The proxy itself: the effect of each fault, and the limit on held bytes.
 @Suite(.timeLimit(.minutes(2)))
 struct FaultProxyTests {
     private static let text = Array("The quick brown fox jumps over the lazy dog. ".utf8)
@@ -29,25 +29,25 @@ struct FaultProxyTests {
         }
     }
 
-    @Test func delays() async throws {
+    @Test func aDelayHoldsEveryByte() async throws {
         let delay = Duration.milliseconds(100)
         try await self.echo(Self.text, toServer: .with { $0.delay = delay }, toClient: .with { $0.delay = delay }) {
             #expect($0 >= delay * 2 && $1 == Self.text)
         }
     }
 
-    @Test func slowsDown() async throws {
+    @Test func aRateSlowsTheBytesDown() async throws {
         try await self.echo(
             Array(repeating: 7, count: 3_000),
             toServer: .with { $0.bytesPerSecond = 10_000 }
         ) { time, answer in
-            // The last piece is on its way when its time begins.
+            // The last piece does not wait for its own time.
             #expect(time >= .milliseconds(270) && answer == Array(repeating: 7, count: 3_000))
         }
     }
 
     @Test(arguments: [1, 3])
-    func splitsIntoSegments(_ size: Int) async throws {
+    func bytesAreSplitIntoSegments(_ size: Int) async throws {
         try await ByteSocket.withEchoServer { port, sockets in
             try await FaultProxy.with(to: port, toServer: .with { $0.segment = size }) { proxy in
                 let client = try await ByteSocket.connect(to: proxy.port)
@@ -59,37 +59,37 @@ struct FaultProxyTests {
         }
     }
 
-    @Test func gathersUntilThereIsEnough() async throws {
+    @Test func gatheredBytesLeaveAtTheCount() async throws {
         try await ByteSocket.withEchoServer { port, _ in
             let plan = FaultPlan.with { $0.gather = .init(bytes: 40, time: .seconds(3_600)) }
             try await FaultProxy.with(to: port, toServer: plan) { proxy in
                 let client = try await ByteSocket.connect(to: proxy.port)
                 for index in 0..<40 {
                     await client.send([UInt8(index)])
-                    try await waitUntil("the byte comes") { proxy.links.first?[.toServer].received == index + 1 }
+                    try await waitUntil("the byte arrives") { proxy.links.first?[.toServer].received == index + 1 }
                     if index < 39 { #expect(proxy.links[0][.toServer].forwarded == 0) }
                 }
-                try await waitUntil("all go on") { proxy.links[0][.toServer].forwarded == 40 }
+                try await waitUntil("all bytes are forwarded") { proxy.links[0][.toServer].forwarded == 40 }
                 #expect(proxy.links[0][.toServer].segments == 1)
             }
         }
     }
 
-    @Test func gathersUntilItsTimeIsOver() async throws {
+    @Test func gatheredBytesLeaveAtTheTimeLimit() async throws {
         let plan = FaultPlan.with { $0.gather = .init(bytes: 1_000, time: .milliseconds(200)) }
         try await ByteSocket.withEchoServer { port, _ in
             try await FaultProxy.with(to: port, toServer: plan) { proxy in
                 let client = try await ByteSocket.connect(to: proxy.port)
                 let start = ContinuousClock.now
                 await client.send(Self.text)
-                // Its end is not needed for that.
-                try await waitUntil("it comes back") { client.bytes == Self.text }
+                // The client has not ended its output.
+                try await waitUntil("the bytes return") { client.bytes == Self.text }
                 #expect(ContinuousClock.now - start >= .milliseconds(200))
             }
         }
     }
 
-    @Test func flipsBits() async throws {
+    @Test func plannedBitsAreFlipped() async throws {
         var expected = Self.text
         expected[3] ^= 0x80
         expected[20] ^= 1
@@ -102,7 +102,7 @@ struct FaultProxyTests {
     }
 
     @Test(arguments: FaultPlan.Ending.allCases, FaultDirection.allCases)
-    func endsAfterSoManyBytes(_ ending: FaultPlan.Ending, _ direction: FaultDirection) async throws {
+    func aDirectionEndsAtThePlannedOffset(_ ending: FaultPlan.Ending, _ direction: FaultDirection) async throws {
         try await ByteSocket.withEchoServer { port, sockets in
             try await FaultProxy.with(to: port) { proxy in
                 proxy.set(.ending(ending, at: 10), direction)
@@ -114,12 +114,12 @@ struct FaultProxyTests {
     }
 
     @Test(arguments: FaultPlan.Ending.allCases)
-    func endsByHand(_ ending: FaultPlan.Ending) async throws {
+    func anOpenConnectionEndsOnRequest(_ ending: FaultPlan.Ending) async throws {
         try await ByteSocket.withEchoServer { port, sockets in
             try await FaultProxy.with(to: port) { proxy in
                 let client = try await ByteSocket.connect(to: proxy.port)
                 await client.send(Array(Self.text.prefix(10)))
-                try await waitUntil("ten bytes are back") { proxy.links.first?[.toClient].forwarded == 10 }
+                try await waitUntil("ten bytes return") { proxy.links.first?[.toClient].forwarded == 10 }
                 proxy.end(ending, .toServer)
                 try await waitUntil("the ending") { proxy.links[0][.toServer].hasEnded }
                 // A write to a socket that was reset would hide the reset.
@@ -140,7 +140,7 @@ struct FaultProxyTests {
         try await waitUntil("the server has accepted") { !sockets().isEmpty && !proxy.links.isEmpty }
         switch ending {
         case .cut:
-            // Bytes that nobody has read when a socket is closed make a RST of it.
+            // The kernel sends a RST if a closed socket holds unread bytes, so the kind of end is not checked.
             _ = try await client.waitForEnd()
             try await waitUntil("all sockets are closed") { proxy.openLinks == 0 && sockets().allSatisfy(\.isClosed) }
             #expect((direction == .toServer ? sockets()[0] : client).bytes == ten)
@@ -152,13 +152,13 @@ struct FaultProxyTests {
             if direction == .toServer {
                 #expect(sockets()[0].bytes == ten && sockets()[0].end == .end)
             } else {
-                try await waitUntil("the rest comes") { sockets()[0].bytes == Self.text }
+                try await waitUntil("the rest arrives") { sockets()[0].bytes == Self.text }
                 #expect(sockets()[0].end == nil)
             }
         case .blackHole:
-            try await waitUntil("all is taken") { proxy.links[0][.toServer].received == Self.text.count }
-            try await waitUntil("ten bytes went on") { proxy.links[0][direction].forwarded == 10 }
-            // Nor does the end go through.
+            try await waitUntil("the proxy has every byte") { proxy.links[0][.toServer].received == Self.text.count }
+            try await waitUntil("ten bytes are forwarded") { proxy.links[0][direction].forwarded == 10 }
+            // The black hole does not forward the end either.
             await client.finish()
             if direction == .toServer {
                 try await waitUntil("ten bytes have come") { sockets()[0].bytes == ten }
@@ -171,17 +171,17 @@ struct FaultProxyTests {
         }
     }
 
-    /// A sender that nobody reads from is stopped, and what is held is bounded.
-    @Test func stopsReadingWhenTheSinkTakesNoMore() async throws {
+    /// The proxy stops a sender whose sink does not read, and bounds the held bytes.
+    @Test func theProxyStopsReadingWhenTheSinkDoes() async throws {
         let socket = try RawSocket()
         socket.listen(backlog: 8)
         try await FaultProxy.with(to: socket.port, toServer: .with { $0.capacity = 10_000 }) { proxy in
             let client = try await ByteSocket.connect(to: proxy.port)
             let sending = Task { await client.send(Array(repeating: 1, count: 50_000_000)) }
             var last = -1
-            try await waitUntil("it is full") {
+            try await waitUntil("the proxy is full") {
                 let received = proxy.links.first?[.toServer].received ?? 0
-                // Not another byte in a while.
+                // No further byte arrives within 200 ms.
                 defer { last = received }
                 if received == 0 || received != last { return false }
                 try await Task.sleep(for: .milliseconds(200))

@@ -3,18 +3,18 @@
 import QpidProton
 import Synchronization
 
-/// What became of the messages of one sender, by the numbers that the messages carry.
+/// The fates of one sender's messages, by the numbers in their bodies.
 ///
-/// Offered = accepted + rejected + released + unsettled + unsent, with what was sent settled; each message is in one alone.
+/// Offered = accepted + rejected + released + unsettled + unsent + sent settled. Each message counts once.
 final class SendAccount: Sendable {
-    /// What the sender's side was told of a message.
+    /// The fate of a message, as the library reported it to the sender.
     enum Fate: String, Sendable, CaseIterable {
         case accepted, rejected, released
-        /// The peer may have got it.
+        /// The peer may have received the message.
         case unsettled
-        /// The peer has not got it.
+        /// The peer has not received the message.
         case unsent
-        /// It was sent settled, and has been written: nobody promises more.
+        /// The message was sent settled and written, so no outcome follows.
         case settled
     }
 
@@ -30,20 +30,20 @@ final class SendAccount: Sendable {
 
     var offered: Int { self.state.withLock { $0.offered } }
     var fates: [Int: Fate] { self.state.withLock { $0.fates } }
-    /// How many have a fate.
+    /// Returns the number of messages with a fate.
     func count(_ fate: Fate) -> Int { self.state.withLock { $0.counts[fate] ?? 0 } }
-    /// What must not be: a message with two fates, or with one that tells nothing.
+    /// The violations: messages with two fates, and errors without a fate.
     var faults: [String] { self.state.withLock { $0.faults } }
-    /// Why messages were not settled.
+    /// The errors of the messages without an outcome, each once.
     var errors: [AMQPError] { self.state.withLock { $0.errors } }
     var isComplete: Bool { self.state.withLock { $0.offered == $0.fates.count } }
     var sums: MessageSums {
         self.state.withLock { MessageSums(offered: $0.offered, counts: $0.counts) }
     }
 
-    /// Offers a message to a sender, and keeps what becomes of it.
+    /// Offers a message to a sender, and records its fate.
     ///
-    /// - Returns: The transfer; nil if the message was refused.
+    /// - Returns: The transfer; `nil` if the sender refused the message.
     @discardableResult
     func offer(
         _ number: Int,
@@ -75,7 +75,7 @@ final class SendAccount: Sendable {
         self.state.withLock { state in
             if let error, !state.errors.contains(error) { state.errors.append(error) }
             guard let fate else {
-                return state.faults.append("message \(number): its fate is not told: \(String(describing: error))")
+                return state.faults.append("message \(number): the error has no fate: \(String(describing: error))")
             }
             state.counts[fate, default: 0] += 1
             if let other = state.fates.updateValue(fate, forKey: number) {
@@ -84,17 +84,17 @@ final class SendAccount: Sendable {
         }
     }
 
-    /// Compares with what the receiver's application has done, and returns what does not agree.
+    /// Compares the fates with the decisions of the receiver's application, and returns the differences.
     func disagreements(with receiver: ReadController) -> [String] {
         let (got, fates) = (receiver.decisions, self.fates)
         var found = self.faults
-        if !self.isComplete { found.append("\(self.offered) offered, and the fate of \(fates.count) is told") }
+        if !self.isComplete { found.append("\(self.offered) messages offered, \(fates.count) with a fate") }
         for (number, fate) in fates {
             switch fate {
             case .unsettled, .settled: break
-            case .unsent: if got[number] != nil { found.append("message \(number): unsent, and has come") }
+            case .unsent: if got[number] != nil { found.append("message \(number): unsent, but the receiver has it") }
             case .accepted, .rejected, .released:
-                // A message that came twice would be a fault of the receiver's account.
+                // The receiver's account reports a message that arrived twice.
                 if got[number] != fate {
                     found.append("message \(number): \(fate), and the receiver: \(got[number]?.rawValue ?? "nothing")")
                 }
@@ -104,7 +104,7 @@ final class SendAccount: Sendable {
     }
 }
 
-/// What a receiver's application got and decided.
+/// The messages that a receiver's application received, with its decisions.
 final class ReadController: Sendable {
     private struct State {
         var decisions: [Int: SendAccount.Fate] = [:]
@@ -116,7 +116,7 @@ final class ReadController: Sendable {
     var decisions: [Int: SendAccount.Fate] { self.state.withLock { $0.decisions } }
     var faults: [String] { self.state.withLock { $0.faults } }
 
-    /// Decides about a message by its number, and keeps the decision before it is told.
+    /// Decides about a message by its number, and records the decision before the library sends it.
     func decide(_ delivery: AMQPDelivery) {
         let number = delivery.number
         let decision: SendAccount.Fate =
@@ -127,7 +127,7 @@ final class ReadController: Sendable {
             }
         self.state.withLock { state in
             if state.decisions.updateValue(decision, forKey: number) != nil {
-                state.faults.append("message \(number) came twice")
+                state.faults.append("message \(number) arrived twice")
             }
         }
         switch decision {
@@ -138,12 +138,12 @@ final class ReadController: Sendable {
     }
 }
 
-/// Fates counted.
+/// The number of messages with each fate.
 struct MessageSums: Hashable, Sendable, CustomStringConvertible {
     var offered = 0
     var counts: [SendAccount.Fate: Int] = [:]
 
-    /// Whether every message that was offered has one fate.
+    /// Whether every offered message has exactly one fate.
     var addUp: Bool { self.offered == self.counts.values.reduce(0, +) }
 
     static func += (left: inout Self, right: Self) {
@@ -159,14 +159,14 @@ struct MessageSums: Hashable, Sendable, CustomStringConvertible {
 }
 
 extension AMQPMessage {
-    /// A message that carries its number, and so many bytes besides.
+    /// Creates a message with its number and `padding` further bytes.
     init(number: Int, padding: Int = 0) {
         self.init(body: "\(number) " + String(repeating: "x", count: padding))
     }
 }
 
 extension AMQPDelivery {
-    /// The number that the message carries; negative for none.
+    /// The number in the message's body; negative if there is none.
     var number: Int {
         let body = (try? self.decodeMessage().bodyString) ?? ""
         return body.split(separator: " ").first.flatMap { Int($0) } ?? -1

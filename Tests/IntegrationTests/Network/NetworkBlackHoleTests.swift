@@ -8,14 +8,15 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// Networks that take everything and forward nothing, and quiet ones.
+/// Networks that accept every byte and forward none, and quiet networks.
 @Suite(.serialized, .timeLimit(.minutes(3)))
 struct NetworkBlackHoleTests {
     private static let isLong = ProcessInfo.processInfo.environment["QPID_PROTON_LONG_TESTS"] != nil
-    /// Beside other tests the machine may be busy for longer than the shortest.
+    /// A machine that runs other tests may be busy for longer than 300 ms.
     private static let idle = Duration.milliseconds(isLong ? 300 : 1_000)
 
-    /// A connection of a client and a listener through a proxy, on threads of its own: other tests keep the shared ones busy.
+    /// A connection of a client and a listener through a proxy. It has a thread of its own, because other tests keep
+    /// the shared threads busy.
     private struct Line: Sendable {
         let proxy: FaultProxy
         let client: AMQPConnection
@@ -57,7 +58,7 @@ struct NetworkBlackHoleTests {
                 await server.close()
             }
             await listener.close()
-            // The proxy keeps its own sockets: nothing of an end goes through a black hole.
+            // The proxy's own sockets stay open, because a black hole forwards no end.
             try await waitUntil("both have closed their sockets") {
                 FaultDirection.allCases.allSatisfy { proxy.links[0][$0].hasSourceEnded }
             }
@@ -119,7 +120,7 @@ struct NetworkBlackHoleTests {
                     let error = try #require(end.error)
                     #expect(error.condition == .idleTimeout && error.origin == .local, "\(error)")
                     #expect(error.detail.contains("no bytes arrived"), "\(error)")
-                    // Twice the value, and slack for a machine that is busy.
+                    // Twice the timeout, with slack for a busy machine.
                     #expect(end.time >= Self.idle / 2 && end.time < Self.idle * 2 + .seconds(5))
                 }
                 await sending.value
@@ -131,7 +132,7 @@ struct NetworkBlackHoleTests {
         }
     }
 
-    /// The side that still hears is told.
+    /// The side that receives nothing closes the connection, and the other side reads the reason.
     @Test(arguments: FaultDirection.allCases)
     func aBlackHoleInOneDirection(_ direction: FaultDirection) async throws {
         try await Self.with(idle: Self.idle) { line in
@@ -147,7 +148,7 @@ struct NetworkBlackHoleTests {
         }
     }
 
-    /// Nobody has anything to say but that they are there.
+    /// Both sides send only heartbeats.
     @Test func heartbeatsKeepAQuietConnectionForLongerThanTenIdleTimeouts() async throws {
         try await Self.with(idle: Self.idle) { line in
             let start = ContinuousClock.now
@@ -158,7 +159,7 @@ struct NetworkBlackHoleTests {
             #expect(line.client.error == nil && line.server.error == nil)
             for (direction, count) in zip(FaultDirection.allCases, before) {
                 let bytes = line.proxy.links[0][direction].forwarded - count
-                // Empty frames of 8 bytes, and at least one in each idle timeout.
+                // A heartbeat is an empty frame of 8 bytes, and each idle timeout needs at least one.
                 #expect(bytes >= 11 * 8, "\(direction): \(bytes)")
                 print(
                     "heartbeats \(direction): \(bytes / 8) in \(ContinuousClock.now - start), idle timeout \(Self.idle)"

@@ -6,7 +6,8 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// A dialogue that ends at every place: the right error, nothing left over, and an account that adds up.
+/// A dialogue that is cut or damaged at every place. The error is right, no object remains, and each message has one
+/// fate.
 @Suite(.serialized, .timeLimit(.minutes(30)))
 struct NetworkCutTests {
     private static let isLong = ProcessInfo.processInfo.environment["QPID_PROTON_LONG_TESTS"] != nil
@@ -22,7 +23,7 @@ struct NetworkCutTests {
         }
     }
 
-    /// The bytes of the dialogue when nothing disturbs it.
+    /// Returns the bytes of an undisturbed dialogue.
     private static func recording(settles: Bool = false) async throws -> [FaultDirection: [UInt8]] {
         let plan = FaultPlan.with { $0.records = true }
         var made = Dialogue()
@@ -38,7 +39,7 @@ struct NetworkCutTests {
         return records.mapValues(\.bytes)
     }
 
-    /// Where the headers and frames of a stream begin, and its end.
+    /// Returns the offsets at which the headers and frames of a stream begin, and the end of the stream.
     private static func boundaries(_ bytes: [UInt8]) -> [Int] {
         var offsets = [0]
         while let offset = offsets.last, offset + 8 <= bytes.count {
@@ -49,14 +50,14 @@ struct NetworkCutTests {
         return offsets
     }
 
-    @Test func theRecordingIsOfWholeFrames() async throws {
+    @Test func theRecordingContainsWholeFrames() async throws {
         for (direction, bytes) in try await Self.recording() {
             #expect(Self.boundaries(bytes).last == bytes.count, "\(direction)")
             #expect(Self.boundaries(bytes).count > 25, "\(direction)")
         }
     }
 
-    @Test func cutAtEveryPlace() async throws {
+    @Test func aCutAtAnyPlaceLeavesEveryMessageOneFate() async throws {
         try await self.run("cut") { bytes in
             let near = Self.boundaries(bytes).flatMap { [$0 - 1, $0, $0 + 1] }
             let places = Self.isLong ? Array(0...bytes.count) : near
@@ -65,12 +66,12 @@ struct NetworkCutTests {
     }
 
     @Test(arguments: [FaultPlan.Ending.halfClose, .reset])
-    func endedAtEveryFrame(_ ending: FaultPlan.Ending) async throws {
+    func anEndAtAnyFrameLeavesEveryMessageOneFate(_ ending: FaultPlan.Ending) async throws {
         try await self.run("\(ending)") { Self.boundaries($0).map { .ending(ending, at: $0) } }
     }
 
-    /// What is sent settled is done when it has been written: until then it may have come.
-    @Test func settledMessagesCutAtEveryFrame() async throws {
+    /// A message sent settled has its fate once it is written. Before that, the peer may already have received it.
+    @Test func aCutAtAnyFrameLeavesEverySettledMessageOneFate() async throws {
         try await self.run("cut, with settled messages", settles: true) { bytes in
             let near = Self.isLong ? [-1, 0, 1] : [0]
             let places = Self.boundaries(bytes).flatMap { place in near.map { place + $0 } }
@@ -78,8 +79,8 @@ struct NetworkCutTests {
         }
     }
 
-    /// What is damaged may be understood otherwise: the sides need not agree about a message, and yet each has its one fate.
-    @Test func damagedAtEveryPlace() async throws {
+    /// Damaged bytes may have another valid meaning, so the sides may disagree about a message. It still has one fate.
+    @Test func aFlippedBitAtAnyPlaceLeavesEveryMessageOneFate() async throws {
         try await self.run("damaged", patience: Self.isLong ? .milliseconds(500) : .seconds(2)) { bytes in
             stride(from: 0, to: bytes.count, by: Self.isLong ? 1 : 41).map { offset in
                 .with { $0.flips = [offset: 1 << UInt8(offset % 8)] }
@@ -104,7 +105,7 @@ struct NetworkCutTests {
         let tally = Tally(cases)
         let start = ContinuousClock.now
         await withTaskGroup { group in
-            // Those that wait for a timer do not need the processor.
+            // Cases that wait for a timer need no processor, so many of them run at once.
             for _ in 0..<(patience == nil ? 2 : 24) {
                 group.addTask {
                     while let one = tally.next() {
@@ -118,21 +119,21 @@ struct NetworkCutTests {
             }
         }
         #expect(tally.sums.addUp)
-        // The bytes of a dialogue are not always as many: where they are fewer it may have ended before its place.
+        // The number of bytes varies, so a short dialogue may end before the planned place.
         #expect(tally.disturbed * 4 >= cases.count * (patience == nil ? 3 : 0) && tally.disturbed > 0)
-        let count = "\(cases.count) cases, \(tally.disturbed) of them came about"
+        let count = "\(cases.count) cases, \(tally.disturbed) of them disturbed"
         print("\(name): \(count), in \(ContinuousClock.now - start): \(tally.sums)")
         for (end, count) in tally.ends.sorted(by: { $0.value > $1.value }) { print("  \(count) × \(end)") }
     }
 
-    /// The cases that are left, and what those before came to.
+    /// The remaining cases, and the results of the finished ones.
     private final class Tally: Sendable {
         private let state: Mutex<(cases: ArraySlice<Case>, sums: MessageSums, ends: [String: Int], disturbed: Int)>
 
         init(_ cases: [Case]) { self.state = Mutex((cases[...], MessageSums(), [:], 0)) }
 
         var sums: MessageSums { self.state.withLock { $0.sums } }
-        /// How many were disturbed at their place.
+        /// The number of dialogues that were disturbed at the planned place.
         var disturbed: Int { self.state.withLock { $0.disturbed } }
         var ends: [String: Int] { self.state.withLock { $0.ends } }
 
@@ -158,7 +159,7 @@ struct NetworkCutTests {
             try await dialogue.run([one.direction: one.plan])
         }
         let (client, server) = (dialogue.client, dialogue.server)
-        // The listener hands out what was opened alone.
+        // The listener returns only opened connections.
         #expect(client.ended.count == 1 && server.ended.count <= 1, "\(one)")
         var isDisturbed = true
         if let place = one.plan.flips.keys.first {
@@ -169,9 +170,9 @@ struct NetworkCutTests {
             isDisturbed = records[one.direction]?.hasEnded ?? false
             #expect(client.sent.disagreements(with: server.got) == [], "\(one)")
             #expect(server.sent.disagreements(with: client.got) == [], "\(one)")
-            // A timer would have another: the loss is found at once.
+            // A timer would report another condition, so the sides have noticed the loss at once.
             let errors = (client.ended + server.ended).compactMap(\.self) + client.sent.errors + server.sent.errors
-            // A reset before the first byte may come before the connect has been seen to succeed.
+            // A reset before the first byte may make the connect itself fail.
             let mayRefuse = one.plan.ending?.offset == 0
             let isLoss = { (error: AMQPError) in
                 error.condition == .connectionLost || mayRefuse && error.condition == .connectFailed

@@ -6,8 +6,8 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// Networks that are slow, far away, or give the bytes in odd pieces: all arrives and is settled, within the limits, and
-/// nothing stalls.
+/// Networks that are slow, distant, or split the bytes into odd pieces. Every message arrives and is settled, within
+/// the limits and without a stall.
 @Suite(.serialized, .timeLimit(.minutes(3)))
 struct NetworkSlowTests {
     struct Line: Sendable, CustomTestStringConvertible {
@@ -17,7 +17,7 @@ struct NetworkSlowTests {
         var window: Int
     }
 
-    /// The loopback as it is, which dev/netem-check changes.
+    /// A line without faults of the proxy. `dev/netem-check` slows the loopback itself.
     static let loopback = Line(testDescription: "no faults", plan: FaultPlan(), count: 1_000, window: 200)
 
     static let lines = [
@@ -53,9 +53,9 @@ struct NetworkSlowTests {
     ]
 
     @Test(arguments: Self.lines)
-    func allArrivesAndIsSettled(_ line: Line) async throws { try await Self.check(line) }
+    func everyMessageArrivesAndIsSettled(_ line: Line) async throws { try await Self.check(line) }
 
-    @Test func allArrivesOverTheLoopbackAsItIs() async throws { try await Self.check(Self.loopback) }
+    @Test func everyMessageArrivesOverThePlainLoopback() async throws { try await Self.check(Self.loopback) }
 
     private static func check(_ line: Line) async throws {
         let log = LogLines()
@@ -94,14 +94,14 @@ struct NetworkSlowTests {
         private let state = Mutex((count: 0, faults: [String]()))
 
         var count: Int { self.state.withLock { $0.count } }
-        /// Limits that were not held.
+        /// The violated limits.
         var faults: [String] { self.state.withLock { $0.faults } }
 
         func take(of connection: AMQPConnection, window: Int, sendLimit: Int) async {
             while !Task.isCancelled, let snapshot = try? await connection.snapshot() {
                 var faults: [String] = []
                 func check(_ holds: Bool, _ what: String) { if !holds { faults.append("\(what): \(snapshot)") } }
-                // Proton's and the channel's part of it, with frames.
+                // The bytes in Proton and in the channel, including frame headers.
                 check(snapshot.socket.peak.bytes <= 131_072 + 65_536, "the socket's bytes")
                 for session in snapshot.sessions {
                     check(session.outgoing.peak.bytes <= sendLimit, "the session's send limit")

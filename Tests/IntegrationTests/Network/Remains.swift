@@ -4,22 +4,22 @@ import Synchronization
 
 @testable import QpidProton
 
-/// What must be gone when a connection has ended: its objects, and the bytes on its ledgers.
+/// The objects and the counted bytes of a connection, none of which may remain after its end.
 final class Remains: Sendable {
     private let checks = Mutex<[(name: String, isGone: @Sendable () -> Bool)]>([])
-    /// Bytes that are sent and received count here too.
+    /// The shared budgets, which count sent and received bytes too.
     let budgets = [
         "sending": AMQPMemoryBudget(limit: .mebibytes(8)), "receiving": AMQPMemoryBudget(limit: .mebibytes(8)),
     ]
 
-    /// What is still there.
+    /// The remaining objects and bytes, as text.
     var left: [String] {
         let objects = self.checks.withLock { $0 }.filter { !$0.isGone() }.map { "\($0.name) is alive" }
         let bytes = self.budgets.filter { $0.value.used != 0 }.map { "\($0.value.used) bytes of \($0.key)" }
         return objects + bytes
     }
 
-    /// Has the bytes of a connection counted.
+    /// Makes a connection count its bytes against the budgets.
     func share(_ configuration: inout AMQPConnection.Configuration) {
         configuration.sendBudget = self.budgets["sending"]
         configuration.receiveBudget = self.budgets["receiving"]
@@ -27,7 +27,7 @@ final class Remains: Sendable {
 
     func watch(_ connection: AMQPConnection, _ name: String) {
         self.add(connection, "the \(name)'s connection")
-        // The handler holds it, and Proton.
+        // The handler and Proton hold the outbox.
         self.add(connection.outbox, "the \(name)'s outbox")
     }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Between proton::message and the canonical text of README.md.
+// Converts between proton::message and the canonical text of README.md.
 #pragma once
 
 #include <proton/codec/decoder.hpp>
@@ -20,7 +20,7 @@
 
 namespace canonical {
 
-// As much of JSON as the canonical text uses: strings, arrays and objects, without spaces.
+// The part of JSON that the canonical text uses: strings, arrays and objects, without spaces.
 struct Json {
     std::string string;
     std::vector<Json> array;
@@ -130,14 +130,14 @@ template <class Bytes> Bytes unhex(const std::string &text) {
     return result;
 }
 
-// Proton's C++ library keeps a decimal32 or decimal64 as an integer of the machine, so in its byte order.
+// Proton's C++ library stores a decimal32 or decimal64 in the byte order of the machine.
 template <class Decimal> Decimal turned(Decimal decimal) {
     const uint16_t one = 1;
     if (*reinterpret_cast<const uint8_t *>(&one) == 1) std::reverse(decimal.begin(), decimal.end());
     return decimal;
 }
 
-// The bits of a float or double, most significant first, and back.
+// Returns the bits of a float or double in hexadecimal, most significant first.
 template <class Bits, class Float> std::string bits(Float x) {
     Bits b;
     std::memcpy(&b, &x, sizeof b);
@@ -174,7 +174,7 @@ inline std::string join(const std::vector<std::string> &items) {
 
 inline std::string read(proton::codec::decoder &d);
 
-// The pairs of the map that comes next.
+// Returns the pairs of the next value, a map.
 inline std::string pairs(proton::codec::decoder &d) {
     std::vector<std::string> items;
     proton::codec::start start;
@@ -187,7 +187,7 @@ inline std::string pairs(proton::codec::decoder &d) {
     return join(items);
 }
 
-// The items of the list that comes next.
+// Returns the items of the next value, a list.
 inline std::string items(proton::codec::decoder &d) {
     std::vector<std::string> items;
     proton::codec::start start;
@@ -223,12 +223,12 @@ inline std::string scalar(proton::codec::decoder &d, proton::type_id type) {
     }
 }
 
-// The canonical text of the value that comes next.
+// Returns the canonical text of the next value.
 inline std::string read(proton::codec::decoder &d) {
     proton::type_id type = d.next_type();
     std::string head = "{\"t\":\"" + name(type) + "\"";
     if (type == proton::NULL_TYPE) {
-        next<proton::value>(d);  // not proton::null, which leaves the decoder where it was
+        next<proton::value>(d);  // proton::null would not advance the decoder
         return head + "}";
     }
     if (type == proton::LIST) return head + ",\"v\":" + items(d) + "}";

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Between AMQP 1.0 bytes and the canonical text of README.md, on Proton's codec (pn_data)."""
+"""Converts between AMQP 1.0 bytes and the canonical text of README.md, with Proton's codec (pn_data)."""
 import json
 import struct
 from uuid import UUID
@@ -21,7 +21,7 @@ NAMES = {code: name for name, code in CODES.items()}
 ORDER = ["header", "delivery-annotations", "message-annotations", "properties", "application-properties", "body",
          "footer"]
 DEFAULTS = {"durable": "false", "priority": "4", "first-acquirer": "false", "delivery-count": "0"}
-# pn_type_t to the specification's names, and to the names of the binding's accessors.
+# The specification's names of pn_type_t, which are also the names of the binding's accessors.
 TYPES = {Data.NULL: "null", Data.BOOL: "boolean", Data.UBYTE: "ubyte", Data.BYTE: "byte", Data.USHORT: "ushort",
          Data.SHORT: "short", Data.UINT: "uint", Data.INT: "int", Data.CHAR: "char", Data.ULONG: "ulong",
          Data.LONG: "long", Data.TIMESTAMP: "timestamp", Data.FLOAT: "float", Data.DOUBLE: "double",
@@ -30,7 +30,7 @@ TYPES = {Data.NULL: "null", Data.BOOL: "boolean", Data.UBYTE: "ubyte", Data.BYTE
          Data.ARRAY: "array", Data.LIST: "list", Data.MAP: "map"}
 CONSTANTS = {name: constant for constant, name in TYPES.items()}
 INTEGERS = ["ubyte", "ushort", "uint", "ulong", "byte", "short", "int", "long", "timestamp"]
-# How a scalar becomes text, and text a scalar; the integers and the text types need no entry.
+# The conversions between scalars and text. The integers and the text types need none.
 TO_TEXT = {
     "boolean": lambda v: "true" if v else "false", "char": lambda v: str(ord(v)),
     "float": lambda v: struct.pack(">f", v).hex(), "double": lambda v: struct.pack(">d", v).hex(),
@@ -51,7 +51,7 @@ def accessor(data, verb, name):
 
 
 def children(data):
-    """The values below the current node, which must be a container."""
+    """Returns the values below the current node, which must be a container."""
     data.enter()
     values = []
     while data.next() is not None:
@@ -61,7 +61,7 @@ def children(data):
 
 
 def read(data):
-    """The value of the current node."""
+    """Returns the value of the current node."""
     name = TYPES[data.type()]
     if name == "null":
         return {"t": name}
@@ -114,7 +114,7 @@ def section(name, value):
 
 
 def encode_message(message):
-    """The bytes of a message that was parsed from its canonical text."""
+    """Returns the bytes of a message that was parsed from its canonical text."""
     encoded = b""
     for name in ORDER:
         if name not in message:
@@ -136,7 +136,7 @@ def encode_message(message):
 
 
 def decode_message(encoded):
-    """The canonical text of a message's bytes."""
+    """Returns the canonical text of a message's bytes."""
     found = {}
     while encoded:
         data = Data()

@@ -33,18 +33,21 @@ namespace {
 
 const char usage[] = R"(An AMQP 1.0 peer on Qpid Proton's C++ library, for interoperability tests.
 
-  peer send URL ADDRESS       sends the messages that standard input holds, one a line
-  peer receive URL ADDRESS    prints the messages that ADDRESS gives
-  peer listen HOST:PORT       waits for a peer and its links: prints the messages it is sent, and
-                              sends standard input on the first link that wants messages
+  peer send URL ADDRESS       sends the messages of standard input, one per line
+  peer receive URL ADDRESS    prints the messages from ADDRESS
+  peer listen HOST:PORT       waits for a peer and its links: prints received messages, and sends
+                              standard input on the first link whose peer receives
 
-The lines are in the canonical text that README.md defines. Messages go through proton::message, which
-holds no footer and one body section. `listening PORT` is the first line of `listen` on stderr; port 0
-takes any. The last line on stderr is a JSON object: the number of messages, and of each outcome. It ends
-when all is sent and settled, after --count messages, or when the peer closes; exits with 1 on any error
-and when --timeout runs out.
+The lines are in the canonical text that README.md defines. proton::message encodes and decodes the
+messages, so they have no footer and one body section.
 
-  --count N         end after so many received messages
+`listen` first prints `listening PORT` on stderr; port 0 selects a free port. The last line on stderr is
+a JSON object with the numbers of messages and of each outcome.
+
+The peer ends when all messages are sent and settled, after --count messages, or when the other side
+closes. It exits with 1 on any error and at --timeout.
+
+  --count N         end after N received messages
   --credit N        default 100
   --timeout N       seconds; default 30
   --settled         send settled
@@ -92,7 +95,7 @@ class Peer : public proton::messaging_handler, public proton::listen_handler {
     }
     void on_error(proton::listener &, const std::string &text) override { fail(text); }
 
-    // Links that the other side opened get the termini that were asked for.
+    // A link that the other side attaches has the requested termini.
     void on_sender_open(proton::sender &s) override {
         if (command != "listen") return;
         read_messages();
@@ -224,7 +227,7 @@ Options parse(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     Options options = parse(argc, argv);
-    // Not container.schedule(): what is scheduled keeps the container running until it is due.
+    // Not container.schedule(), because a scheduled task keeps the container running until it is due.
     std::signal(SIGALRM, [](int) {
         static const char text[] = "peer: timed out\n";
         if (write(STDERR_FILENO, text, sizeof text - 1)) {}

@@ -2,17 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """An AMQP 1.0 peer on Qpid Proton's Python binding, for interoperability tests.
 
-  peer.py send URL ADDRESS       sends the messages that standard input holds, one a line
-  peer.py receive URL ADDRESS    prints the messages that ADDRESS gives
-  peer.py listen HOST:PORT       waits for a peer and its links: prints the messages it is sent, and
-                                 sends standard input on the first link that wants messages
+  peer.py send URL ADDRESS       sends the messages of standard input, one per line
+  peer.py receive URL ADDRESS    prints the messages from ADDRESS
+  peer.py listen HOST:PORT       waits for a peer and its links: prints received messages, and sends
+                                 standard input on the first link whose peer receives
 
-The lines are in the canonical text that README.md defines. Messages are encoded and decoded with
-pn_data, section by section, because proton.Message keeps neither the footer nor several data sections.
-`listening PORT` is the first line of `listen` on stderr; port 0 takes any. The last line on stderr is
-a JSON object: the number of messages, of each outcome, and of those that were aborted. It ends when all
-is sent and settled, after --count messages, or when the peer closes; exits with 1 on any error and when
---timeout runs out.
+The lines are in the canonical text that README.md defines. pn_data encodes and decodes the messages
+section by section, because proton.Message drops the footer and all data sections but one.
+
+`listen` first prints `listening PORT` on stderr; port 0 selects a free port. The last line on stderr is
+a JSON object with the numbers of messages, of each outcome, and of aborted messages.
+
+The peer ends when all messages are sent and settled, after --count messages, or when the other side
+closes. It exits with 1 on any error and at --timeout.
 """
 import argparse
 import json
@@ -49,7 +51,7 @@ class Peer(Handler):
         self.timer = container.schedule(options.timeout, self)
         if options.command == "listen":
             self.listener = container.listen(options.url, ssl_domain=self.domain(SSLDomain.MODE_SERVER))
-            # The binding has no public way to ask for the port.
+            # The binding has no public property for the port.
             port = self.listener._selectable._delegate.getsockname()[1]
             print("listening", port, file=sys.stderr, flush=True)
             return
@@ -77,7 +79,7 @@ class Peer(Handler):
                 self.options.ca)
         return domain
 
-    # What the other side opens is opened in answer; a link gets the termini that were asked for.
+    # The peer answers each open, begin and attach. A link has the requested termini.
     def on_connection_remote_open(self, event):
         if event.connection.state & Endpoint.LOCAL_UNINIT:
             event.connection.container = "peer.py"
@@ -100,7 +102,7 @@ class Peer(Handler):
         link = event.link
         while link.is_sender and self.unsent and (link.credit > 0 or self.is_begun):
             if self.options.abort and not self.is_aborted:
-                # Proton drops an abort before any byte has left: this event comes again when the first half has.
+                # Proton drops an abort before the first byte leaves. This event repeats after the first half has left.
                 if not self.is_begun:
                     link.delivery(link.delivery_tag())
                     link.stream(self.unsent[0][: len(self.unsent[0]) // 2])
@@ -131,7 +133,7 @@ class Peer(Handler):
             delivery.settle()
             self.outcomes["aborted"] = self.outcomes.get("aborted", 0) + 1
         elif delivery.readable:
-            # A message may come in pieces, each with an event of its own.
+            # Each piece of a message has a separate event.
             whole = self.partial.pop(link.name, b"") + (link.recv(delivery.pending) or b"")
             if delivery.partial:
                 self.partial[link.name] = whole
@@ -195,7 +197,7 @@ def main():
     parser.add_argument("command", choices=["send", "receive", "listen"])
     parser.add_argument("url", help="amqp://HOST:PORT, amqps://HOST:PORT or HOST:PORT")
     parser.add_argument("address", nargs="?", help="for send and receive")
-    parser.add_argument("--count", type=int, help="end after so many received messages")
+    parser.add_argument("--count", type=int, help="end after this many received messages")
     parser.add_argument("--credit", type=int, default=100)
     parser.add_argument("--timeout", type=float, default=30, help="seconds; default 30")
     parser.add_argument("--settled", action="store_true", help="send settled")

@@ -5,9 +5,9 @@ import NIOPosix
 import Synchronization
 import TestSupport
 
-/// A TCP connection without a protocol: it keeps what comes, and how it ended.
+/// A TCP connection without a protocol. It records the received bytes and the way it ended.
 final class ByteSocket: Sendable {
-    /// How the peer's bytes ended.
+    /// The way in which the peer's bytes ended.
     enum End: Hashable, Sendable {
         case end, reset
     }
@@ -23,13 +23,13 @@ final class ByteSocket: Sendable {
 
     private init(_ channel: any Channel) {
         self.channel = channel
-        // An accepted channel that is not active yet is not closed either.
+        // `isActive` would also be false for an accepted channel that is not active yet.
         channel.closeFuture.whenComplete { _ in self.state.withLock { $0.isClosed = true } }
     }
 
-    /// What has come.
+    /// The received bytes.
     var bytes: [UInt8] { self.state.withLock { $0.bytes } }
-    /// How it ended; nil while it has not.
+    /// The end of the peer's bytes; `nil` until they end.
     var end: End? { self.state.withLock { $0.end } }
     var isClosed: Bool { self.state.withLock { $0.isClosed } }
 
@@ -46,10 +46,10 @@ final class ByteSocket: Sendable {
         return socket
     }
 
-    /// Sends bytes, and suspends until the system has taken them or the socket is closed.
+    /// Sends bytes, and suspends until the kernel has accepted them or the socket is closed.
     func send(_ bytes: [UInt8]) async { try? await self.channel.writeAndFlush(ByteBuffer(bytes: bytes)) }
 
-    /// Sends nothing more.
+    /// Ends the output of this side.
     func finish() async { try? await self.channel.close(mode: .output) }
 
     func close() { self.channel.close(promise: nil) }
@@ -65,7 +65,7 @@ final class ByteSocket: Sendable {
 }
 
 extension ByteSocket {
-    /// Runs `body` with the port of a server that sends back what comes, and its sockets.
+    /// Runs `body` with the port and the sockets of a server that returns every received byte.
     static func withEchoServer(_ body: (Int, @Sendable () -> [ByteSocket]) async throws -> Void) async throws {
         let sockets = Sockets()
         let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)

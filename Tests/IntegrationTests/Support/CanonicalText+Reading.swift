@@ -6,13 +6,13 @@ import QpidProton
 import TestSupport
 
 extension CanonicalText {
-    /// The messages of a catalogue in Peers/, in the canonical text.
+    /// Returns the messages of a catalogue in Peers/, in the canonical text.
     static func catalogue(_ name: String) throws -> [String] {
         let path = Repository.path("Tests/IntegrationTests/Peers/\(name).jsonl")
         return try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n").map(String.init)
     }
 
-    /// Reads the text of a message.
+    /// Returns the message of a canonical text.
     static func message(_ text: String) throws -> AMQPMessage {
         let object = try JSON(JSONSerialization.jsonObject(with: Data(text.utf8)))
         var message = AMQPMessage()
@@ -157,7 +157,7 @@ extension CanonicalText {
     }
 }
 
-/// A parsed piece of JSON, asked for what it must be.
+/// A parsed piece of JSON. Each accessor throws if the piece has another type.
 struct JSON {
     struct Unexpected: Error { let what: String }
 

@@ -6,7 +6,7 @@ import QpidProton
 
 /// The canonical text of a message, which Peers/README.md defines: one line of JSON.
 enum CanonicalText {
-    /// The text of a message.
+    /// Returns the canonical text of a message.
     static func of(_ message: AMQPMessage) -> String {
         var sections: [(String, String)] = []
         let maps = [

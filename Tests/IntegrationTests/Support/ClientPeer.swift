@@ -4,9 +4,10 @@ import QpidProton
 import Synchronization
 import TestSupport
 
-/// A peer for a client under test: it writes down what arrives, settles it if it is to, and offers messages by hand.
+/// A peer for a client under test. It records the arriving messages, accepts them unless a test forbids it, and sends
+/// messages on request.
 final class ClientPeer: Sendable {
-    /// A message that has arrived.
+    /// A received message.
     struct Arrival: Sendable {
         let id: String
         let message: AMQPMessage
@@ -41,13 +42,13 @@ final class ClientPeer: Sendable {
     var senders: [AMQPSender] { self.state.withLock { $0.senders } }
     var connections: [AMQPConnection] { self.state.withLock { $0.connections } }
 
-    /// The addresses of the links that were asked for, in their order.
+    /// The addresses of the requested links, in order.
     var attaches: [String] { self.state.withLock { $0.attaches } }
 
-    /// Whether the client's further senders get no credit but by hand.
+    /// Withholds credit from later senders of the client, or grants it again. A test can still grant credit itself.
     func withholdCredit(_ withholds: Bool) { self.state.withLock { $0.withholdsCredit = withholds } }
 
-    /// Whether messages are accepted as they arrive.
+    /// Accepts messages as they arrive, or leaves them unsettled.
     func settle(_ settles: Bool) { self.state.withLock { $0.settles = settles } }
 
     /// Refuses links to an address, or accepts them again.
@@ -93,7 +94,7 @@ final class ClientPeer: Sendable {
                     self.note(incoming.attach.target?.address)
                     if let refusal = self.refusal(incoming.attach.target?.address) {
                         if self.state.withLock({ $0.endsSessions }), let last {
-                            // The client tries a link on a session of its own.
+                            // The client probes a link on a separate session.
                             _ = await last.close(refusal)
                         } else {
                             incoming.refuse(refusal)
@@ -145,15 +146,15 @@ final class ClientPeer: Sendable {
 }
 
 extension FaultProxy {
-    /// Cuts all connections, and those to come.
+    /// Cuts all open and later connections.
     func beginOutage() { self.set(.ending(.cut, at: 0), .toServer) }
 
-    /// Lets connections through again.
+    /// Forwards the bytes of later connections again.
     func endOutage() { self.set(FaultPlan(), .toServer) }
 }
 
 extension AMQPClient {
-    /// A client that tries again soon.
+    /// Returns a client whose attempts follow each other after 5 to 50 ms.
     static func impatient(
         _ urls: [String],
         _ change: (inout AMQPClient.Configuration) -> Void = { _ in }
@@ -166,7 +167,7 @@ extension AMQPClient {
     }
 }
 
-/// Runs a client before a peer, with a proxy between them.
+/// Runs `body` with a client, its peer, and the proxy between them.
 func withClient<Result>(
     _ change: (inout AMQPClient.Configuration) -> Void = { _ in },
     _ body: (AMQPClient, ClientPeer, FaultProxy) async throws -> Result

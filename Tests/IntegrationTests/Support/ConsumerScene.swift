@@ -5,12 +5,12 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// What a handler of a test fails with.
+/// The error of a test's failing handler.
 struct HandlerFailure: Error, CustomStringConvertible {
     var description = "no stock"
 }
 
-/// What handlers did, and gates that hold them.
+/// The log of a test's handlers, and the gates that hold them.
 final class HandlerLog: Sendable {
     private let entries = Mutex<[String]>([])
     private let gates = Mutex<Set<String>>([])
@@ -19,7 +19,7 @@ final class HandlerLog: Sendable {
     func open(_ gate: String) { self.gates.withLock { _ = $0.insert(gate) } }
     func isOpen(_ gate: String) -> Bool { self.gates.withLock { $0.contains(gate) } }
 
-    /// Suspends a handler until the test lets it go.
+    /// Suspends a handler until the test opens the gate.
     func pass(_ gate: String) async throws {
         try await waitUntil("gate \(gate)") { self.isOpen(gate) }
     }
@@ -30,7 +30,7 @@ extension AMQPConsumer.Delivery {
     var text: String { get throws { try self.decodeMessage().bodyString ?? "?" } }
 }
 
-/// Runs a consumer beside `body`, with the sender of the peer that feeds it.
+/// Runs `body` beside a consumer, with the peer's sender to it.
 func withConsumer(
     _ change: (inout AMQPConsumer.Configuration) -> Void = { _ in },
     handler: @escaping @Sendable (AMQPConsumer.Delivery) async throws -> Void,

@@ -5,9 +5,9 @@ import NIOPosix
 import NIOSSL
 import TestSupport
 
-/// Sends bytes to a port of this machine, and returns what comes back until it is enough or the socket is closed.
+/// Sends bytes to a port of this machine, and returns the answer up to `isEnough` or the end of the socket.
 ///
-/// `rest` is sent once what came back holds `marks`.
+/// `rest` follows once the answer contains every one of `marks`.
 func exchange(
     _ bytes: [UInt8],
     with port: Int,
@@ -39,7 +39,7 @@ func exchange(
                     if isEnough(answer) { break }
                 }
             } catch is IOError {
-                // The peer has closed the socket: that is an end too.
+                // The peer has closed the socket, which also ends the answer.
             } catch is ChannelError {
             }
             return answer

@@ -4,22 +4,22 @@ import NIOCore
 import QpidProton
 import TestSupport
 
-/// The bytes of headers and frames that tests make by hand. Source: AMQP 1.0 §2.3.
+/// The bytes of headers and frames that tests build themselves. Source: AMQP 1.0 §2.3.
 enum FrameBytes {
     static let header = Array("AMQP".utf8) + [0, 1, 0, 0]
     static let saslHeader = Array("AMQP".utf8) + [3, 1, 0, 0]
 
-    /// The list that holds an error, for a close, an end or a detach; empty for none.
+    /// Returns the fields of a close or an end, which contain the error; empty without an error.
     static func error(_ error: AMQPError?) -> [AMQPValue] {
         guard let error else { return [] }
         let condition = AMQPValue.symbol(AMQPSymbol(error.condition.rawValue))
         return [.described(0x1d, .list([condition, .string(error.detail), .map(error.info)]))]
     }
 
-    /// How many parts of ``client()`` come before the client must wait for its links and its credit.
+    /// The number of parts of ``client()`` before the client must wait for its links and its credit.
     static let opening = 8
 
-    /// What a client sends that logs in, sends two messages on one link and receives on another.
+    /// Returns the bytes of a client that logs in, sends two messages on one link, and receives on another.
     static func client() throws -> [[UInt8]] {
         let message = try AMQPMessage(body: "hello").encoded()
         let window: [AMQPValue] = [.uint(0), .uint(100), .uint(0), .uint(100)]
@@ -56,7 +56,7 @@ enum FrameBytes {
         return [self.saslHeader, login, self.header] + (try frames.map { try $0.bytes() })
     }
 
-    /// Two messages for a receiver, the second in two transfers.
+    /// Returns two messages for a receiver, the second in two transfers.
     static func twoMessages(handle: AMQPValue, channel: UInt16) throws -> [[UInt8]] {
         var payload = try AMQPMessage(body: "hello").encoded()
         let whole = payload

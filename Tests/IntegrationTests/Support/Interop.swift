@@ -5,7 +5,7 @@ import QpidProton
 import TestSupport
 import Testing
 
-/// The ways in which messages go between this library and a foreign peer; each compares what came with what was sent.
+/// The routes of messages between this library and a foreign peer. Each compares the received with the sent messages.
 struct Interop {
     let peer: ForeignPeer
     let lines: [String]
@@ -21,7 +21,7 @@ struct Interop {
 
     // MARK: Directly
 
-    /// We connect and send; the peer listens.
+    /// Connects to a listening peer, and sends.
     func sendToTheirListener(
         _ arguments: [String] = [],
         scheme: String = "amqp",
@@ -32,7 +32,7 @@ struct Interop {
         try await self.expectLines(of: process)
     }
 
-    /// We connect and receive; the peer listens and sends.
+    /// Connects to a listening peer, and receives.
     func receiveFromTheirListener(
         _ arguments: [String] = [],
         scheme: String = "amqp",
@@ -43,7 +43,7 @@ struct Interop {
         try await process.waitForSuccess()
     }
 
-    /// We listen; the peer connects and sends.
+    /// Listens, and receives from a connecting peer.
     func listenToTheirSender(
         _ arguments: [String] = [],
         scheme: String = "amqp",
@@ -52,13 +52,13 @@ struct Interop {
         try await TestListener.with(configuration) { listener in
             let url = "\(scheme)://localhost:\(listener.listener.port)"
             try await self.peer.start(["send", url, "queue"] + arguments, messages: self.lines).waitForSuccess()
-            // A peer that sends settled is done before its messages are here.
+            // A peer that sends settled messages ends before they arrive.
             try await waitUntil("the messages") { listener.deliveries.count >= self.lines.count }
             self.expectEqual(try listener.deliveries.map { CanonicalText.of(try $0.decodeMessage()) })
         }
     }
 
-    /// We listen and send; the peer connects and receives.
+    /// Listens, and sends to a connecting peer.
     func listenAndSendToTheirReceiver(
         _ arguments: [String] = [],
         scheme: String = "amqp",
@@ -84,7 +84,7 @@ struct Interop {
 
     // MARK: Through any broker
 
-    /// We send to the broker, and the peer receives from it.
+    /// Sends to the broker, from which the peer receives.
     func sendThroughBroker(at url: String) async throws {
         let count = ["--count", "\(self.lines.count)"]
         let process = try self.peer.start(["receive", url, "queue"] + count)
@@ -92,7 +92,7 @@ struct Interop {
         try await self.expectLines(of: process)
     }
 
-    /// The peer sends to the broker, and we receive from it.
+    /// Receives from the broker the messages that the peer has sent to it.
     func receiveThroughBroker(at url: String) async throws {
         try await self.peer.start(["send", url, "queue"], messages: self.lines).waitForSuccess()
         try await self.receive(from: url, .init())

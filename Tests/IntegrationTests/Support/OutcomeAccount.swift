@@ -3,13 +3,13 @@
 import QpidProton
 import Synchronization
 
-/// Counts what becomes of the messages that are sent.
+/// Counts the outcomes of sent messages.
 final class OutcomeAccount: Sendable {
     private let counts = Mutex((sent: 0, accepted: 0, other: [String]()))
 
     var sent: Int { self.counts.withLock { $0.sent } }
     var accepted: Int { self.counts.withLock { $0.accepted } }
-    /// What was neither accepted nor is still to come.
+    /// The outcomes and errors other than `accepted`.
     var other: [String] { self.counts.withLock { $0.other } }
     var isComplete: Bool { self.counts.withLock { $0.sent == $0.accepted + $0.other.count } }
 

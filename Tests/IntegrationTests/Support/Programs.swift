@@ -15,7 +15,7 @@ enum ForeignPeer: Sendable, CustomStringConvertible {
         }
     }
 
-    /// Starts the peer; `messages` are what it is to send, in the canonical text.
+    /// Starts the peer, which sends `messages` if it is a sender. They are in the canonical text.
     func start(
         _ arguments: [String],
         messages: [String] = [],

@@ -8,12 +8,12 @@ enum ProtonExample: String, CaseIterable {
     case send = "c-send"
     /// Sends 79,000 bytes of each message, and aborts it.
     case sendAbort = "c-send-abort"
-    /// Prints what comes, and "Message aborted".
+    /// Prints complete messages, and "Message aborted" for aborted ones.
     case receive = "c-receive"
-    /// The broker in C, which prints "Message aborted". It puts each piece of a message in the place of the one before:
-    /// whole messages must be of one frame.
+    /// The broker in C, which prints "Message aborted". It keeps only the last piece of a message, so whole messages
+    /// must fit into one frame.
     case broker
-    /// The broker in C++, which gives up when a message is aborted.
+    /// The broker in C++, which ends when a sender aborts a message.
     case cppBroker = "cpp-broker"
 
     private func start(_ arguments: [String], traced: Bool = false) throws -> ChildProcess {
@@ -22,7 +22,7 @@ enum ProtonExample: String, CaseIterable {
         return try ChildProcess(program, arguments, environment: traced ? ProtonTrace.environment : [:])
     }
 
-    /// Starts a client of a listener on this machine, for so many messages.
+    /// Starts a client that sends or receives `count` messages, connected to a port of this machine.
     func start(port: Int, address: String, count: Int) throws -> ChildProcess {
         try self.start(["127.0.0.1", "\(port)", address, "\(count)"], traced: true)
     }
@@ -37,17 +37,17 @@ enum ProtonExample: String, CaseIterable {
         }
         guard let port else { throw ProcessFailure(name: self.rawValue, cause: "it ended", errors: broker.errors) }
         try await body(broker, port)
-        // Neither ends in order by itself.
+        // Neither broker ends by itself.
         broker.kill()
         try await waitUntil("the broker ends") { !broker.isRunning }
     }
 }
 
-/// What Proton writes to stderr of the frames that it has sent and got.
+/// The trace of sent and received frames that Proton writes to stderr.
 enum ProtonTrace {
     static let environment = ["PN_TRACE_FRM": "1"]
 
-    /// The transfers that the process has sent, and how many of them abort their message.
+    /// Returns the number of transfers that the process has sent, and the number of those that abort their message.
     static func sent(by process: ChildProcess) -> (transfers: Int, aborts: Int) {
         let transfers = process.errors.split(separator: "\n").filter { $0.contains("-> @transfer") }
         return (transfers.count, transfers.count { $0.contains("aborted=true") })

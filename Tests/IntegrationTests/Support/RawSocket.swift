@@ -2,11 +2,11 @@
 
 import Foundation
 
-/// A TCP socket of the system, for what no library does on purpose.
+/// A TCP socket of the system, for behaviour that no networking library offers.
 final class RawSocket: Sendable {
     let descriptor: Int32
 
-    /// A socket bound to a free port of 127.0.0.1.
+    /// Creates a socket that is bound to a free port of 127.0.0.1.
     init() throws {
         self.descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = Self.loopback(port: 0)
@@ -17,7 +17,7 @@ final class RawSocket: Sendable {
         guard self.descriptor >= 0, result == 0 else { throw POSIXError(.EADDRNOTAVAIL) }
     }
 
-    /// A socket that is connecting to a port of 127.0.0.1; it does not wait until it is connected.
+    /// Creates a socket that connects to a port of 127.0.0.1, and does not wait for the connection.
     init(connectingTo port: Int) throws {
         self.descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0)
         guard self.descriptor >= 0 else { throw POSIXError(.EMFILE) }
@@ -53,7 +53,7 @@ final class RawSocket: Sendable {
     }
 }
 
-/// An IPv4 address of this machine that is not a loopback address; nil where there is none.
+/// An IPv4 address of this machine that is not a loopback address; `nil` if there is none.
 let outwardAddress: String? = {
     var list: UnsafeMutablePointer<ifaddrs>?
     guard getifaddrs(&list) == 0 else { return nil }

@@ -7,42 +7,42 @@ import QpidProton
 import Synchronization
 import TestSupport
 
-/// A server that speaks AMQP frames by hand: it answers like a peer, or does what no good peer does.
+/// A server that writes its AMQP frames itself. It answers correctly, or breaks the protocol as a test requires.
 ///
-/// A sender gets credit for 1,000 messages, but for none when its target is `no-credit`. A receiver gets two messages
-/// when its source is `two-messages`.
+/// It grants a sender credit for 1,000 messages, or none if the target is `no-credit`. It sends two messages to a
+/// receiver whose source is `two-messages`.
 final class ScriptedPeer: Sendable {
-    /// What it does about a frame.
+    /// The peer's reaction to a frame.
     enum Reaction: Sendable {
-        /// What a peer does.
+        /// Answers as the standard requires.
         case answer
-        /// Nothing.
+        /// Does nothing.
         case ignore
-        /// Closes the connection, with an error or without; what is not open yet is opened first.
+        /// Closes the connection, with or without an error. An unopened connection is opened first.
         case close(AMQPError?)
-        /// Ends the session, which is begun first.
+        /// Begins the session, and ends it.
         case end(AMQPError?)
-        /// Closes the link, which is attached first.
+        /// Attaches the link, and closes it.
         case detach(AMQPError?)
         /// Closes the socket.
         case drop
     }
 
-    /// What it does until the connection is opened.
+    /// The peer's behaviour until the connection is open.
     struct Login: Sendable {
-        /// Whether the client's SASL header and its init are answered.
+        /// Whether the peer answers the client's SASL header. `answersInit` decides about the `sasl-init`.
         var answersHeader = true
         var answersInit = true
         var mechanisms: [AMQPSymbol] = ["ANONYMOUS", "PLAIN"]
-        /// The code of the outcome; 0 lets the client in.
+        /// The code of the outcome; 0 admits the client.
         var code: UInt8 = 0
-        /// Sent in place of the answer to the client's first bytes; the socket is then closed.
+        /// The bytes that replace the answer to the client's first bytes. The peer then closes the socket.
         var greeting: [UInt8]?
-        /// Changes what is written; the number counts the headers and frames of a connection, from 1.
+        /// Changes written bytes. The number counts the headers and frames of a connection, from 1.
         var damage: @Sendable (_ bytes: [UInt8], _ number: Int) -> [UInt8] = { bytes, _ in bytes }
     }
 
-    /// Decides about a frame; the number counts the frames of its kind on the connection, from 1.
+    /// Decides about a frame. The number counts the frames of its kind on the connection, from 1.
     typealias React = @Sendable (Frame.Code, _ number: Int) -> Reaction
 
     private struct State {
@@ -62,13 +62,13 @@ final class ScriptedPeer: Sendable {
 
     /// The bytes that clients have sent.
     var received: [UInt8] { self.state.withLock { $0.bytes } }
-    /// The connections that were made.
+    /// The number of connections so far.
     var connections: Int { self.state.withLock { $0.channels.count } }
 
-    /// How many frames of a kind have come, on all connections.
+    /// Returns the number of received frames of a kind, on all connections.
     func count(_ performative: Frame.Code) -> Int { self.state.withLock { $0.counts[performative] ?? 0 } }
 
-    /// Does something without being asked, on every connection.
+    /// Performs a reaction on every connection, without a frame of the client.
     func act(_ reaction: Reaction) {
         for channel in self.state.withLock({ $0.channels }) { channel.pipeline.fireUserInboundEventTriggered(reaction) }
     }

@@ -16,7 +16,7 @@ final class ScriptedPeerHandler: ChannelInboundHandler {
     private var lastSession: UInt16 = 0
     private var lastHandle = AMQPValue.uint(0)
     private var lastDelivery = AMQPValue.uint(0)
-    /// The ends that this side has sent first: the answers to them are not answered.
+    /// The ends that this side has sent first, whose answers need no answer.
     private var begunEnds: Set<Frame.Code> = []
     private var owesMessages = false
     private var written = 0
@@ -48,7 +48,7 @@ final class ScriptedPeerHandler: ChannelInboundHandler {
 
     // MARK: Reading
 
-    /// Returns whether there was a whole header or frame.
+    /// Reads one header or frame. Returns `false` if the bytes contain no complete one.
     private func readNext(_ context: ChannelHandlerContext) -> Bool {
         guard self.expectsHeader else { return self.readFrame(context) }
         guard let header = self.bytes.readBytes(length: 8) else { return false }
@@ -116,7 +116,7 @@ final class ScriptedPeerHandler: ChannelInboundHandler {
             self.send(.flow, window + [field(1), .uint(0), .uint(1_000)], context, channel)
         case .transfer:
             if !field(1).isNull { self.lastDelivery = field(1) }
-            // The field `more` comes before the outcome of the whole message.
+            // Only the last transfer, without the field `more`, needs an outcome.
             guard field(5).boolValue != true else { return }
             let accepted = AMQPValue.described(0x24, .list([]))
             self.send(.disposition, [true, self.lastDelivery, .null, true, accepted], context, channel)

@@ -3,7 +3,7 @@
 import QpidProton
 import Synchronization
 
-/// A listener that collects the messages it is sent, and sends those it was given to whoever wants messages.
+/// A listener that collects received messages, and sends its own messages to every receiver.
 ///
 /// It refuses links to the address `nowhere`.
 final class TestListener: Sendable {
@@ -23,13 +23,13 @@ final class TestListener: Sendable {
 
     var url: String { "amqp://127.0.0.1:\(self.listener.port)" }
     var tlsURL: String { "amqps://localhost:\(self.listener.port)" }
-    /// What has arrived; all is accepted.
+    /// The received deliveries, all of which are accepted.
     var deliveries: [AMQPDelivery] { self.collected.withLock { $0 } }
-    /// The receivers that peers have asked for, ended or not.
+    /// The receivers of the peers' senders, including ended ones.
     var receivers: [AMQPReceiver] { self.attached.withLock { $0 } }
-    /// The connections that were opened.
+    /// The connections so far.
     var connections: [AMQPConnection] { self.opened.withLock { $0 } }
-    /// What the connections ended with that have ended, nil where there was no error.
+    /// The errors of the ended connections; `nil` for an end without an error.
     var ends: [AMQPError?] { self.endings.withLock { $0 } }
 
     /// Runs `body` with a listener, and closes it with its connections.
@@ -80,7 +80,7 @@ final class TestListener: Sendable {
             } catch {
                 self.endings.withLock { $0.append(error) }
             }
-            // The links have ended with the connection: their tasks take what is left, and end too.
+            // The links have ended with the connection, so their tasks receive the last messages and end too.
         }
         await Task { _ = await connection.close() }.value
     }
