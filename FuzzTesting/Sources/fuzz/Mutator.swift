@@ -5,8 +5,8 @@ import FuzzEntries
 @_silgen_name("LLVMFuzzerMutate")
 private func mutate(_ bytes: UnsafeMutablePointer<UInt8>, _ count: Int, _ room: Int) -> Int
 
-/// Changes an input. Of streams of frames it mostly changes whole frames, and mends their sizes: else nearly every change
-/// would end the connection.
+/// Changes an input. In a stream of frames, most changes affect whole frames and correct their sizes, because almost
+/// any other change would end the connection.
 @_cdecl("LLVMFuzzerCustomMutator")
 public func customMutator(_ bytes: UnsafeMutablePointer<UInt8>, _ count: Int, _ room: Int, _ seed: UInt32) -> Int {
     var random = Mutator(seed: UInt64(seed))
@@ -47,11 +47,11 @@ struct Mutator {
         return Array(frames.joined())
     }
 
-    /// The first bytes, the protocol headers, and the frames.
+    /// Splits an input into its first bytes, the protocol headers, and the frames.
     private static func split(_ input: [UInt8]) -> [[UInt8]] {
         var frames: [[UInt8]] = []
         var rest = input[...]
-        // An input of a connection has one byte before the stream, one of the observer as many as it says.
+        // A connection's input has one byte before the stream. An observer's input also has the lengths that it counts.
         for start in [1, 1 + Int(input.first ?? 0) & 15] where frames.isEmpty {
             guard Self.size(rest.dropFirst(start)) != nil else { continue }
             frames.append(Array(rest.prefix(start)))
@@ -72,7 +72,7 @@ struct Mutator {
         return (8...bytes.count).contains(size) ? size : nil
     }
 
-    /// Changes what is behind a frame's head, and writes its size anew; mostly those of its list too.
+    /// Changes the bytes behind a frame's head, and corrects the frame's size, and usually that of its list.
     private mutating func changedBody(_ frame: [UInt8]) -> [UInt8] {
         guard frame.count > 8, !frame.starts(with: Array("AMQP".utf8)) else { return Self.changed(frame, room: 16) }
         let isWhole = self.below(3) > 0
@@ -81,7 +81,7 @@ struct Mutator {
         let body = Self.changed(old, room: old.count + 16)
         var changed = Array(frame[..<start]) + body
         withUnsafeBytes(of: UInt32(changed.count).bigEndian) { changed.replaceSubrange(0..<4, with: $0) }
-        // A short list behind the descriptor of a frame without payload.
+        // The frame has a short list behind its descriptor, and no payload.
         if isWhole, start == 14, frame[11] == 0xC0, Int(frame[12]) == frame.count - 13 {
             changed[12] = UInt8(truncatingIfNeeded: changed.count - 13)
             if self.below(8) == 0 { changed[13] = changed[13] &+ 1 }

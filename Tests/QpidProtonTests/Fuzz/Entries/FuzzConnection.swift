@@ -127,7 +127,7 @@ final class FuzzConnection {
             let hasTaken = !self.options.isSlow && self.take()
             if self.executor.isEmpty, !hasTaken { return }
         }
-        throw ModelFailure("what follows from a piece of the stream does not end")
+        throw ModelFailure("the work for a piece of the stream does not end")
     }
 
     @discardableResult
@@ -151,7 +151,7 @@ final class FuzzConnection {
         self.wire.failAll()
         self.channel.close(promise: nil)
         try self.rest()
-        try FuzzTarget.require(self.work.isDone.withLock { $0 }, "a call has not returned though the socket is gone")
+        try FuzzTarget.require(self.work.isDone.withLock { $0 }, "a call has not returned although the socket is lost")
         // The limit covers frames that the connection sends by itself, and its answers.
         let limit = 1 << 20 + received * 256
         try FuzzTarget.require(self.written <= limit, "\(self.written) bytes were written in answer to \(received)")

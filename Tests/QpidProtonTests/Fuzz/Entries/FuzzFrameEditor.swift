@@ -20,7 +20,7 @@ enum FuzzFrameEditor {
         try Self.edit(stream, field: Int(first >> 4), value)
         let whole = try Self.pass(stream, cut: [max(1, stream.count)])
         for cut in [[1], lengths] where !cut.isEmpty {
-            try FuzzTarget.require(try Self.pass(stream, cut: cut) == whole, "cut the stream goes on otherwise")
+            try FuzzTarget.require(try Self.pass(stream, cut: cut) == whole, "the cut stream has another result")
         }
     }
 
@@ -44,7 +44,7 @@ enum FuzzFrameEditor {
     private static func check(_ old: [UInt8], _ new: FrameEditor.Result, _ field: Int, _ value: [UInt8]) throws {
         guard case .edited(let bytes) = new else { return }
         guard let before = Self.read(old) else { return }
-        guard let after = Self.read(bytes) else { throw ModelFailure("what could be read cannot be any more") }
+        guard let after = Self.read(bytes) else { throw ModelFailure("the edited frame cannot be read") }
         try FuzzTarget.require(after.front == before.front, "another header")
         try FuzzTarget.require(after.descriptor == before.descriptor, "another descriptor")
         try FuzzTarget.require(after.rest == before.rest, "another payload")

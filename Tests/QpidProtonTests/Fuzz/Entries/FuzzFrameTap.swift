@@ -26,9 +26,9 @@ enum FuzzFrameTap {
         let lengths = bytes[1..<1 + count].map { Int($0) + 1 }
         let stream = UnsafeRawBufferPointer(rebasing: bytes[(1 + count)...])
         let whole = try Self.observe(stream, cut: [stream.count])
-        try FuzzTarget.require(try Self.observe(stream, cut: [1]) == whole, "cut into bytes the stream is another")
+        try FuzzTarget.require(try Self.observe(stream, cut: [1]) == whole, "single bytes have other observations")
         guard count > 0 else { return }
-        try FuzzTarget.require(try Self.observe(stream, cut: lengths) == whole, "cut the stream is another")
+        try FuzzTarget.require(try Self.observe(stream, cut: lengths) == whole, "the cut stream has other observations")
     }
 
     private static func observe(_ stream: UnsafeRawBufferPointer, cut lengths: [Int]) throws -> Seen {

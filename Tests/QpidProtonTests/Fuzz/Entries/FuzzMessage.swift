@@ -12,7 +12,7 @@ enum FuzzMessage {
         let buffer = FuzzTarget.buffer(bytes)
         let message = try Self.decode(buffer, .default)
         let strict = try Self.decode(buffer, Self.strict)
-        if let strict { try FuzzTarget.require(strict == message, "decoded with strict limits it is another message") }
+        if let strict { try FuzzTarget.require(strict == message, "strict limits decode another message") }
         guard let message else { return }
         let encoded = try message.encoded()
         try FuzzTarget.require(
@@ -20,9 +20,9 @@ enum FuzzMessage {
             "encoded it has \(encoded.readableBytes) bytes, and \(message.encodedSizeHint) were announced"
         )
         let again = try AMQPMessage(decoding: FuzzTarget.buffer(encoded.readableBytesView))
-        try FuzzTarget.require(again == message, "encoded and decoded it is another message")
+        try FuzzTarget.require(again == message, "the message encodes and decodes to another message")
         try FuzzTarget.require(again.hashValue == message.hashValue, "equal messages have different hashes")
-        try FuzzTarget.require(try again.encoded() == encoded, "encoded again it has other bytes")
+        try FuzzTarget.require(try again.encoded() == encoded, "the second encoding has other bytes")
         _ = (message.description, message.bodyString, message.bodyBytes)
     }
 
