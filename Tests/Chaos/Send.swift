@@ -10,8 +10,9 @@ struct Send: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "A load of numbered messages on the senders of one client.",
         discussion: """
-            Writes fates.tsv, events.tsv, samples.tsv and summary.json into the folder. Commands on standard input: stop (hand \
-            over no more and finish), measure NAME (wait until all is settled, measure the process, go on).
+            Writes fates.tsv, events.tsv, samples.tsv and summary.json into the folder. Commands on standard input: \
+            stop (send no further message, and finish), measure NAME (wait until every message is settled, measure the \
+            process, continue).
             """
     )
 

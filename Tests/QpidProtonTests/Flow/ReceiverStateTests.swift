@@ -203,7 +203,7 @@ private struct ReceiverModel {
         case .grant, .grantWithheld, .topUp, .starve, .free, .hold, .tune: self.credit(event, number)
         }
         self.require(!wasPaused || self.advertised == before, "credit was advertised in a pause or a drain")
-        self.require(!purpose.isStopping || self.state.purpose.isStopping, "a receiver that stops went on")
+        self.require(!purpose.isStopping || self.state.purpose.isStopping, "a stopping receiver continued")
         self.check()
     }
 
@@ -213,7 +213,7 @@ private struct ReceiverModel {
         case .arrive:
             let (isNew, credit) = (!message.hasBegun, self.state.window.outstanding)
             let isAllowed = self.state.arrive()
-            self.require(isAllowed == (!isNew || credit > 0), "a message came without credit, or was refused with it")
+            self.require(isAllowed == (!isNew || credit > 0), "the credit of \(credit) did not decide about a message")
             if isNew, isAllowed { self.used += 1 }
             self.require(!isAllowed || self.state.message.hasBegun, "the message has not begun")
         case .holdBack, .catchUp:
@@ -250,7 +250,7 @@ private struct ReceiverModel {
             let step = self.state.returned(number)
             self.require(
                 wasUnderWay || step == (number > 0 ? .late(number) : .none),
-                "credit came back and was not reported"
+                "returned credit was not reported"
             )
             self.take(step)
             self.require(!wasUnderWay || step != .none || self.state.message.hasBegun, "an answered drain did not end")
@@ -262,17 +262,17 @@ private struct ReceiverModel {
         case .giveUp:
             let outstanding = self.state.window.outstanding
             let credit = self.state.giveUpDrain()
-            self.require((credit != nil) == wasUnderWay, "a drain was given up that was not under way")
+            self.require((credit != nil) == wasUnderWay, "a drain was abandoned that had not begun")
             guard let credit else { return }
             let returned = self.returned ?? -1
-            self.require(credit == returned, "\(credit) came back, not \(returned)")
+            self.require(credit == returned, "credit \(credit) was returned, not \(returned)")
             self.cameBack += min(credit, outstanding)
             self.returned = nil
             self.drains.over += 1
         default:
             let isOpen = self.state.endDrain()
             self.require(isOpen != self.state.window.isPaused, "the end of a drain is wrong about the pause")
-            self.require(self.state.drain != .ending, "the drain goes on ending")
+            self.require(self.state.drain != .ending, "the drain has not ended")
         }
     }
 
@@ -316,7 +316,7 @@ private struct ReceiverModel {
         self.require(self.drains.begun == self.drains.over + open, "a drain has no answer, or two")
         self.require(
             (self.returned != nil) == self.state.drain.isUnderWay,
-            "the drain is not the one that was asked for"
+            "the drain is not the requested one"
         )
         if self.state.waitsForSettling(unsettled: 4, undecided: 0) {
             self.require(window.outstanding == 0 && !window.isPaused, "it waits for the sender, and need not")

@@ -32,7 +32,7 @@ extension ModelReceiver {
         self.world.begin("drain") { call in
             do throws(AMQPError) {
                 let credit = try await self.receiver.drain(timeout: timeout)
-                self.world.require(credit >= 0, "\(self.name): \(credit) came back")
+                self.world.require(credit >= 0, "\(self.name): credit \(credit) was returned")
             } catch {
                 let isFine = call.isCancelled || error.condition == .timeout || !self.isOpen
                 self.world.require(isFine, "\(self.name): draining failed: \(error)")
@@ -57,7 +57,7 @@ extension ModelReceiver {
             let doubt = result.settlementsInDoubt
             self.world.require(doubt >= 0 && doubt <= self.takenCount, "\(self.name): \(doubt) are in doubt")
             let isAnswered = result.error == nil && self.configuration.settleMode == .first
-            self.world.require(!isAnswered || doubt == 0, "\(self.name): \(doubt) are in doubt behind an answer")
+            self.world.require(!isAnswered || doubt == 0, "\(self.name): \(doubt) are in doubt after an answer")
         }
     }
 
@@ -84,7 +84,7 @@ extension ModelReceiver {
         let most = max(1, rate * 0.1) + rate * elapsed
         self.world.require(
             Double(self.takenCount) <= most,
-            "\(self.name): \(self.takenCount) messages came in \(elapsed) s, of \(rate) a second"
+            "\(self.name): \(self.takenCount) messages arrived in \(elapsed) s at a limit of \(rate) a second"
         )
     }
 
@@ -139,7 +139,7 @@ extension ModelReceiver {
         let slack = self.current != nil || !self.hasSentAll ? 1 : 0
         self.world.require(
             (own <= credit || endpoint.state.message.isHeldBack) && own >= credit - slack,
-            "\(self.name): has granted \(own), and the peer has \(credit)"
+            "\(self.name): has granted \(own), but the peer has \(credit)"
         )
         // Tasks do not see every message that begins.
         let shown = self.receiver.credit
@@ -149,7 +149,7 @@ extension ModelReceiver {
         )
         if case .messages(let count) = endpoint.state.window.policy {
             let used = own + endpoint.state.window.held
-            self.world.require(used <= count, "\(self.name): \(used) places of \(count) are taken")
+            self.world.require(used <= count, "\(self.name): \(used) of \(count) places are used")
         }
     }
 
@@ -174,7 +174,7 @@ extension ModelReceiver {
         if !endpoint.isHeldUntilSettled, self.configuration.streamsMessages { unsure += self.messages.count }
         self.world.require(
             own >= held - (self.configuration.streamsMessages ? 1 : 0) && own <= held + unsure,
-            "\(self.name): \(own) places are taken, by \(held) messages and up to \(unsure)"
+            "\(self.name): \(own) places are used, by \(held) messages and up to \(unsure)"
         )
     }
 
@@ -195,7 +195,7 @@ extension ModelReceiver {
         let isStalled =
             pn_link_queued(link) > 0 && pn_link_credit(link) + pn_link_queued(link) > 0
             && endpoint.session.session.incomingBytes == 0
-        self.world.require(!isStalled, "\(self.name): the peer has messages and credit, and sends none")
+        self.world.require(!isStalled, "\(self.name): the peer has messages and credit, but sends none")
     }
 
     /// Requires that every message of the peer has reached the application, or was released.

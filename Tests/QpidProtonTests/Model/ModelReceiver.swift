@@ -134,7 +134,7 @@ final class ModelReceiver: @unchecked Sendable {
     func continueOffer(toEnd: Bool) {
         guard let message = self.current, let link = self.link, InMemoryPeer.isOpen(link) else { return }
         let rest = message.bytes.readableBytes - message.offered
-        self.world.note("peer: \(self.name) goes on with \(message.id), to the end: \(toEnd)")
+        self.world.note("peer: \(self.name) continues \(message.id), to the end: \(toEnd)")
         self.sendPart(toEnd ? rest : self.random.number(0...rest), ends: toEnd)
     }
 
@@ -194,9 +194,9 @@ final class ModelReceiver: @unchecked Sendable {
     func saw(_ id: UInt64, _ delivery: OpaquePointer) {
         let state = pn_delivery_remote_state(delivery)
         let isSettled = pn_delivery_settled(delivery)
-        guard let message = self.byID[id] else { return self.world.fail("\(self.name): an outcome of nothing") }
+        guard let message = self.byID[id] else { return self.world.fail("\(self.name): an outcome of no message") }
         guard state != 0 || isSettled else { return }
-        self.world.note("peer: \(self.name) saw \(id) \(state)")
+        self.world.note("peer: \(self.name) received \(state) for \(id)")
         message.seen = message.seen ?? state
         guard !message.isPeerSettled, let link = self.link, InMemoryPeer.isOpen(link) else { return }
         // A peer that closes receives no more outcomes.
@@ -206,15 +206,15 @@ final class ModelReceiver: @unchecked Sendable {
             return
         }
         if let decision = message.decision {
-            self.world.require(state == ModelSender.state(decision), "\(id) was \(decision), and the peer saw \(state)")
+            self.world.require(state == ModelSender.state(decision), "\(id) was \(decision), but the peer has \(state)")
         } else {
             // A streamed message that has not arrived completely can no longer be decided once its link has ended.
             let mayBe = message.taken == 0 || self.configuration.streamsMessages
             let isGivenBack = state == UInt64(PN_RELEASED) && mayBe && !self.isOpen
-            self.world.require(isGivenBack, "\(id) was not decided, and the peer saw \(state)")
+            self.world.require(isGivenBack, "\(id) was not decided, but the peer received \(state)")
         }
         if self.configuration.settleMode == .second {
-            self.world.require(!isSettled || !self.isOpen, "\(id) was settled before the peer has settled it")
+            self.world.require(!isSettled || !self.isOpen, "\(id) was settled before the peer settled it")
             if !isSettled, self.current !== message, self.random.chance(50) { return }
         }
         // The rest of a partly sent message is no longer needed.
@@ -232,19 +232,19 @@ final class ModelReceiver: @unchecked Sendable {
 
     func take(_ delivery: AMQPDelivery, isInOrder: Bool = true) {
         let id = delivery.tag.reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-        guard let message = self.byID[id] else { return self.world.fail("\(self.name): a delivery of nothing") }
-        self.world.note("\(self.name): took \(id)")
+        guard let message = self.byID[id] else { return self.world.fail("\(self.name): a delivery of no message") }
+        self.world.note("\(self.name): received \(id)")
         message.taken += 1
         self.takenCount += 1
         self.world.require(message.taken == 1, "\(id) was delivered twice")
-        self.world.require(!isInOrder || id > self.lastTaken, "\(id) was delivered behind \(self.lastTaken)")
+        self.world.require(!isInOrder || id > self.lastTaken, "\(id) was delivered after \(self.lastTaken)")
         self.lastTaken = max(self.lastTaken, id)
         // The sender's settlement may have arrived in the meantime.
         self.world.require(!delivery.isSettled || message.isSettled || message.isPeerSettled, "\(id) is settled")
         if delivery.isStreamed {
             self.world.require(self.configuration.streamsMessages, "\(id) is streamed")
         } else {
-            self.world.require(message.isWhole, "\(id) was delivered, and is not whole")
+            self.world.require(message.isWhole, "\(id) was delivered, but is incomplete")
             self.world.require(delivery.payload == message.bytes, "\(id) has other bytes")
         }
         let held = HeldDelivery(delivery, message)
@@ -265,7 +265,7 @@ final class ModelReceiver: @unchecked Sendable {
                 guard let delivery = try await self.receiver.next() else { return self.ended(nil) }
                 self.take(delivery)
             } catch let error where error.condition == .cancelled {
-                self.world.require(call.isCancelled, "\(self.name): a wait was cancelled by nobody")
+                self.world.require(call.isCancelled, "\(self.name): a wait was cancelled without a request")
             } catch {
                 self.ended(error)
             }
@@ -283,11 +283,11 @@ final class ModelReceiver: @unchecked Sendable {
             defer { self.isWaitingForBatch = false }
             do throws(AMQPError) {
                 let batch = try await self.receiver.nextBatch(max: count)
-                self.world.require(batch.count <= count, "\(self.name): a batch has \(batch.count)")
+                self.world.require(batch.count <= count, "\(self.name): a batch of \(count) has \(batch.count)")
                 if batch.isEmpty { self.ended(nil) }
                 for delivery in batch { self.take(delivery) }
             } catch let error where error.condition == .cancelled {
-                self.world.require(call.isCancelled, "\(self.name): a wait was cancelled by nobody")
+                self.world.require(call.isCancelled, "\(self.name): a wait was cancelled without a request")
             } catch {
                 self.ended(error)
             }
@@ -301,7 +301,7 @@ final class ModelReceiver: @unchecked Sendable {
             do throws(AMQPError) {
                 if let delivery = try await self.receiver.receive(timeout: timeout) { self.take(delivery) }
             } catch let error where error.condition == .cancelled {
-                self.world.require(call.isCancelled, "\(self.name): a wait was cancelled by nobody")
+                self.world.require(call.isCancelled, "\(self.name): a wait was cancelled without a request")
             } catch {
                 self.world.require(error.condition == .timeout || !self.isOpen, "\(self.name): \(error)")
             }
@@ -311,7 +311,7 @@ final class ModelReceiver: @unchecked Sendable {
 
     /// Checks the end that a waiting call has reported.
     private func ended(_ error: AMQPError?) {
-        self.world.require(!self.isOpen, "\(self.name): a wait ended with \(error as Any), and the link is open")
+        self.world.require(!self.isOpen, "\(self.name): a wait ended with \(error as Any), but the link is open")
     }
 
     // MARK: Deciding
@@ -403,7 +403,7 @@ final class ModelReceiver: @unchecked Sendable {
         held.body = nil
         // A message that was decided before it was read has no body any more.
         guard held.message.decision == nil, !held.message.isAborted else { return }
-        self.world.require(held.message.isWhole, "\(held.message.id): the body ended, and the message did not")
+        self.world.require(held.message.isWhole, "\(held.message.id): the body ended before the message")
         self.world.require(held.read == held.message.body, "\(held.message.id): the body ended with other bytes")
     }
 }

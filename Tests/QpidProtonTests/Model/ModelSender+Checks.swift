@@ -19,7 +19,7 @@ extension ModelSender {
         case .success(let outcome):
             self.world.require(
                 message.verdict == outcome,
-                "\(message.id): \(outcome), but the peer said \(message.verdict as Any)"
+                "\(message.id): \(outcome), but the peer decided \(message.verdict as Any)"
             )
         case .failure(let error): self.checkFailure(message, error)
         }
@@ -38,7 +38,7 @@ extension ModelSender {
                 .notSent: "unsent", .inDoubt: "unsettled", .aborted: "aborted", .dropped: "unsent",
             ]
             if let fate = error.fate.flatMap({ fates[$0] }) { return fate }
-            self.world.fail("\(self.name): \(error) does not say what became of the message")
+            self.world.fail("\(self.name): \(error) does not report the fate of the message")
             return "unknown"
         }
     }
@@ -56,9 +56,9 @@ extension ModelSender {
     private func checkFailure(_ message: SentMessage, _ error: AMQPError) {
         let text = "\(message.id): \(error)"
         if error.fate == .notSent {
-            self.world.require(!message.hasArrived, "\(text), but the peer has got it")
+            self.world.require(!message.hasArrived, "\(text), but the peer has received it")
             if !message.isSettled {
-                self.world.require(!message.wasAborted, "\(text), but the peer has seen it aborted")
+                self.world.require(!message.wasAborted, "\(text), but the peer has received its abort")
             }
         }
         switch error.condition {
@@ -76,14 +76,14 @@ extension ModelSender {
                 continue
             }
             if message.bytes.readableBytes > 0 {
-                self.world.require(!message.hasArrived, "\(message.id) is unsent, but the peer has got it")
+                self.world.require(!message.hasArrived, "\(message.id) is unsent, but the peer has received it")
             }
             if case .failure? = unsent.tracker.result { continue }
-            self.world.fail("\(message.id) is unsent, and its transfer says \(unsent.tracker.result as Any)")
+            self.world.fail("\(message.id) is unsent, but its transfer reports \(unsent.tracker.result as Any)")
         }
         for transfer in rest.unfinished.flatMap(\.inDoubt) {
             if case .failure(let error)? = transfer.result, error.fate == .inDoubt { continue }
-            self.world.fail("\(self.name): a transfer is unsettled that says \(transfer.result as Any)")
+            self.world.fail("\(self.name): an unsettled transfer reports \(transfer.result as Any)")
         }
     }
 
@@ -97,7 +97,7 @@ extension ModelSender {
             // If the peer has closed a link, Proton sends an empty end for messages that had not begun.
             let isClosed = self.link.map { !InMemoryPeer.isOpen($0) } ?? true
             if received.isAborted || (isClosed && received.bytes.readableBytes == 0) { return }
-            self.world.fail("\(self.name): bytes arrived that nobody sent: \(received)")
+            self.world.fail("\(self.name): bytes arrived that no message contains: \(received)")
             return
         }
         self.world.note("peer: \(self.name) \(message.id) \(received.isAborted ? "aborted" : "arrived")")
@@ -108,8 +108,8 @@ extension ModelSender {
             return
         }
         self.world.require(!message.hasArrived && !message.wasAborted, "\(message.id) arrived twice")
-        self.world.require(message.id > self.lastArrived, "\(message.id) arrived behind \(self.lastArrived)")
-        self.world.require(!message.isUnsent, "\(message.id) arrived, but was told not sent: \(message.answer as Any)")
+        self.world.require(message.id > self.lastArrived, "\(message.id) arrived after \(self.lastArrived)")
+        self.world.require(!message.isUnsent, "\(message.id) arrived, but has \(message.answer as Any)")
         self.world.require(
             message.bytes == received.bytes,
             "\(message.id) has other bytes: \(received.bytes.readableBytes) of \(message.bytes.readableBytes)"
@@ -193,7 +193,7 @@ extension ModelSender {
     func check(isQuiet: Bool) -> Int {
         let used = self.sender.outgoingBytes.bytes
         let queued = self.queued ?? 0
-        self.world.require(used >= queued, "\(self.name): the ledger has \(used), and \(queued) are queued")
+        self.world.require(used >= queued, "\(self.name): the ledger has \(used), but \(queued) bytes are queued")
         if let high = self.high {
             let most = max(high, self.largest)
             self.world.require(self.sender.outgoingBytesPeak <= most, "\(self.name): more than \(most) was admitted")
@@ -216,7 +216,7 @@ extension ModelSender {
         if let link = self.link, let partial = self.world.peer.partial[link], self.find(partial)?.answer == nil {
             expected -= partial.readableBytes
         }
-        self.world.require(used == expected, "\(self.name): the ledger has \(used), and \(expected) wait")
+        self.world.require(used == expected, "\(self.name): the ledger has \(used), but \(expected) bytes wait")
     }
 
     /// Requires that every message that could leave has left.
@@ -234,12 +234,12 @@ extension ModelSender {
         }
         let mayDrain = lane.isEmpty || (!lane.isMidMessage && credit <= 0)
         if pn_link_get_drain(link), mayDrain {
-            self.world.require(credit <= 0, "\(self.name): a drain is not answered, of credit \(credit)")
+            self.world.require(credit <= 0, "\(self.name): no answer to a drain of credit \(credit)")
         }
         if !lane.isMidMessage {
             self.world.require(
                 self.sender.credit == max(0, credit),
-                "\(self.name): has credit \(self.sender.credit), and the peer has granted \(credit)"
+                "\(self.name): has credit \(self.sender.credit), but the peer has granted \(credit)"
             )
         }
         self.checkRoom()
@@ -255,7 +255,7 @@ extension ModelSender {
         guard isEmpty, !isStreaming else { return }
         let waiting = self.messages.filter { $0.call != nil && $0.isAdmitted == nil && $0.answer == nil }
         for message in waiting where message.call?.name == "enqueue" {
-            self.world.fail("\(message.id) waits for room, and the ledgers are empty")
+            self.world.fail("\(message.id) waits for room, but the ledgers are empty")
         }
     }
 

@@ -87,7 +87,7 @@ extension ModelWorld {
 
     private func checkOver() async throws {
         try await self.peer.run { _ in
-            self.require(self.connection.outgoingBytes == 0, "bytes are left of a connection that is closed")
+            self.require(self.connection.outgoingBytes == 0, "bytes are left after the end of the connection")
             self.checkAccount()
             self.stranger.giveBack()
             self.require(self.budget?.used ?? 0 == 0, "\(self.budget?.used ?? 0) bytes are left of the budget")

@@ -17,7 +17,7 @@ extension ModelWorld {
         for message in received {
             let delivery = message.isSettled || message.isAborted ? nil : deliveries.popFirst()
             guard let sender = self.senders.first(where: { $0.name == message.link }) else {
-                self.fail("a message came on \(message.link), which nobody has")
+                self.fail("a message arrived on an unknown link: \(message.link)")
                 continue
             }
             sender.arrived(message, delivery)
@@ -77,7 +77,7 @@ extension ModelWorld {
         self.require(used == outgoing + held, "\(used) bytes of the budget are used, by \(outgoing) and \(held)")
         let most = max(budget.limit.bytes, self.largest)
         self.require(budget.peak.bytes <= most, "\(budget.peak.bytes) bytes of the budget were used, of \(most)")
-        self.require(self.stranger.wanted == 0 || used > 0, "a stranger waits, and the budget is empty")
+        self.require(self.stranger.wanted == 0 || used > 0, "a stranger waits, but the budget is empty")
     }
 
     /// Requires that every offered message has exactly one of the possible answers.
@@ -105,7 +105,7 @@ extension ModelWorld {
             let handed = endpoint?.session.outgoingBytes ?? 0
             self.require(
                 outgoing == queued + handed,
-                "a session has \(outgoing) bytes, \(queued) are queued and \(handed) handed over"
+                "a session has \(outgoing) bytes, \(queued) are queued and \(handed) are in Proton"
             )
         }
         return outgoing

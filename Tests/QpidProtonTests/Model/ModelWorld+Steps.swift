@@ -64,11 +64,11 @@ extension ModelWorld {
     private func stepOfStranger() {
         guard let limit = self.budget?.limit.bytes else { return }
         if self.stranger.held > 0, self.random.chance(60) {
-            self.note("a stranger gives \(self.stranger.held) bytes back")
+            self.note("a stranger releases \(self.stranger.held) bytes")
             self.stranger.giveBack()
         } else {
             let bytes = self.random.number(1...limit / 2)
-            self.note("a stranger takes \(bytes) bytes")
+            self.note("a stranger reserves \(bytes) bytes")
             self.stranger.take(bytes)
         }
     }

@@ -157,7 +157,7 @@ final class ModelWorld: @unchecked Sendable {
             if isQuiet, self.executor.isEmpty, !hasMore { return }
             guard ContinuousClock.now < end else {
                 let names = self.calls.filter { $0.isCancelled && !$0.isDone }.map(\.name)
-                throw ModelFailure("calls do not end that were cancelled: \(names)")
+                throw ModelFailure("cancelled calls do not end: \(names)")
             }
             // A cancelled call waits for its answer in a task of its own.
             if !isQuiet, self.executor.isEmpty { try await Task.sleep(for: .microseconds(50)) }

@@ -219,13 +219,13 @@ private struct RenewalModel {
         let own = self.own[index]
         guard case .uint(let count) = frame.field(5), case .uint(let credit) = frame.field(6) else { return }
         if count &+ credit != own.count &+ own.credit {
-            self.failure = "the limit of \(index) is \(own.count &+ own.credit), and \(count) + \(credit) was told"
+            self.failure = "the limit of \(index) is \(own.count &+ own.credit), but \(count) + \(credit) was sent"
         }
         if frame.field(8) == .bool(true), !own.isDraining || own.isAnswered {
-            self.failure = "a drain of \(index) is asked for again"
+            self.failure = "a drain of \(index) is requested again"
         }
         if frame.field(8) == .bool(false), own.isDraining, !own.isAnswered, own.credit > 0 {
-            self.failure = "a drain of \(index) is taken back"
+            self.failure = "a drain of \(index) is withdrawn"
         }
     }
 
