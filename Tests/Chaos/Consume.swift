@@ -10,8 +10,8 @@ struct Consume: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "A consumer that may be killed at any time.",
         discussion: """
-            Appends a line a message to the file, at once: sender, number, and whether the broker says that the message was \
-            delivered before (1 or 0). Ends in order when standard input ends.
+            Appends a line for each message to the file, at once: sender, number, and 1 if the broker has delivered \
+            the message before, otherwise 0. Ends in order when standard input ends.
             """
     )
 

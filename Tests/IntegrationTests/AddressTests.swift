@@ -171,7 +171,7 @@ struct AddressTests {
     }
 
     @Test(arguments: [(EAI_NONAME, "check the spelling and the resolver"), (EAI_AGAIN, "the resolver gave no answer")])
-    func aNameThatIsNotFound(_ code: Int32, _ text: String) async throws {
+    func anUnknownNameReportsTheResolversCause(_ code: Int32, _ text: String) async throws {
         let found = #expect(throws: SocketAddressError.UnknownHost.self) {
             try SocketAddress.makeAddressResolvingHost("no-such.invalid", port: 5672)
         }
@@ -183,7 +183,7 @@ struct AddressTests {
         #expect(error.detail == "cannot connect to host.example:5672: the host's name was not found: \(text)")
     }
 
-    @Test func aResolverThatDoesNotAnswer() async throws {
+    @Test func aSilentResolverEndsAtTheConnectTimeout() async throws {
         let error = try await Self.refusal(Addresses(failing: nil), timeout: .milliseconds(200))
         #expect(error.condition == .timeout)
         #expect(

@@ -18,7 +18,7 @@ struct FailureLoginTests {
         return configuration
     }
 
-    @Test func wrongPassword() async throws {
+    @Test func aWrongPasswordIsRefusedByThePeer() async throws {
         try await TestListener.with(Self.listening()) { listener in
             let error = try await connectFailure(listener.url) {
                 $0.sasl = .plain(username: "ann", password: "wr0ng")
@@ -39,7 +39,7 @@ struct FailureLoginTests {
         }
     }
 
-    @Test func noMechanismInCommon() async throws {
+    @Test func aLoginWithoutACommonMechanismIsRefused() async throws {
         try await TestListener.with(Self.listening()) { listener in
             let error = try await connectFailure(listener.url) { $0.sasl = .anonymous }
             #expect(error.condition == .unauthorizedAccess)
@@ -57,7 +57,7 @@ struct FailureLoginTests {
     @Test(arguments: [
         (UInt8(1), AMQPCondition.unauthorizedAccess), (2, .internalError), (3, .internalError), (4, .internalError),
     ])
-    func outcomesOfTheLogin(_ code: UInt8, _ condition: AMQPCondition) async throws {
+    func eachOutcomeOfALoginHasItsCondition(_ code: UInt8, _ condition: AMQPCondition) async throws {
         try await ScriptedPeer.with(login: .init(code: code)) { _, url in
             let error = try await connectFailure(url)
             #expect(error.condition == condition && error.origin == .peer, "\(error)")

@@ -48,7 +48,7 @@ enum Loss: CaseIterable, Sendable, CustomTestStringConvertible {
 @Suite(.timeLimit(.minutes(2)))
 struct FailurePeerTests {
     @Test(arguments: Loss.allCases)
-    func lostWhileSending(_ loss: Loss) async throws {
+    func aLossWhileSendingKeepsTheReceivedOutcomes(_ loss: Loss) async throws {
         let react: ScriptedPeer.React = { kind, number in kind == .transfer && number == 500 ? loss.reaction : .answer }
         try await ScriptedPeer.with(react: react) { _, url in
             let connection = try await AMQPConnection.connect(to: url)
@@ -158,7 +158,7 @@ struct FailurePeerTests {
     }
 
     @Test(.timeLimit(.minutes(2)))
-    func closeFromManyTasksWhileSending() async throws {
+    func aCloseWhileManyTasksSendEndsEveryCall() async throws {
         try await TestListener.with { listener in
             for round in 0..<10 {
                 let connection = try await AMQPConnection.connect(to: listener.url)

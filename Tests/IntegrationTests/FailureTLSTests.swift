@@ -41,7 +41,7 @@ struct FailureTLSTests {
 
     // MARK: Certificates that are refused
 
-    @Test func certificateForAnotherName() async throws {
+    @Test func aCertificateForAnotherNameIsRefused() async throws {
         try await self.listen(self.files.wrongHost) { listener in
             let error = try await connectFailure(listener.tlsURL) { $0.tls.trustRoots = self.files.authority }
             #expect(
@@ -55,7 +55,7 @@ struct FailureTLSTests {
         }
     }
 
-    @Test func unknownAuthority() async throws {
+    @Test func anUnknownAuthorityIsRefused() async throws {
         try await self.listen(self.files.server) { listener in
             let error = try await connectFailure(listener.tlsURL) { $0.tls.trustRoots = self.files.otherAuthority }
             #expect(error.condition == .tlsFailed)
@@ -66,14 +66,14 @@ struct FailureTLSTests {
         }
     }
 
-    @Test func expiredCertificate() async throws {
+    @Test func anExpiredCertificateIsRefused() async throws {
         try await self.listen(self.files.expired) { listener in
             let error = try await connectFailure(listener.tlsURL) { $0.tls.trustRoots = self.files.authority }
             #expect(error.condition == .tlsFailed && error.detail.contains("has expired"), "\(error)")
         }
     }
 
-    @Test func clientCertificateRequired() async throws {
+    @Test func aClientWithoutARequiredCertificateIsRefused() async throws {
         try await self.listen(self.files.server, .required(self.files.authority)) { listener in
             let error = try await connectFailure(listener.tlsURL) { $0.tls.trustRoots = self.files.authority }
             #expect(error.condition == .tlsFailed, "\(error)")
@@ -92,7 +92,7 @@ struct FailureTLSTests {
 
     // MARK: No TLS on one side
 
-    @Test func plainBytesOnATLSPort() async throws {
+    @Test func plainBytesOnATLSPortFailTheirConnectionAlone() async throws {
         try await self.listen(self.files.server) { listener in
             let url = "amqp://127.0.0.1:\(listener.listener.port)"
             let conditions: [AMQPCondition] = [.connectionLost, .connectionFramingError]
@@ -104,7 +104,7 @@ struct FailureTLSTests {
         }
     }
 
-    @Test func tlsOnAPlainPort() async throws {
+    @Test func tlsOnAPlainPortNamesTheCause() async throws {
         try await TestListener.with { listener in
             let error = try await connectFailure(listener.tlsURL)
             #expect(error.condition == .tlsFailed && error.detail.contains("does not speak TLS"), "\(error)")
@@ -112,7 +112,7 @@ struct FailureTLSTests {
         }
     }
 
-    @Test func silenceInTheHandshake() async throws {
+    @Test func aSilentHandshakeEndsAtTheOpenTimeout() async throws {
         let socket = try RawSocket()
         socket.listen(backlog: 8)
         let error = try await connectFailure("amqps://localhost:\(socket.port)", within: .seconds(30)) {
@@ -123,7 +123,7 @@ struct FailureTLSTests {
 
     // MARK: Successful handshakes
 
-    @Test func verificationTurnedOff() async throws {
+    @Test func weakerVerificationAcceptsSuchCertificates() async throws {
         try await self.listen(self.files.expired) { listener in
             try await self.use(listener.tlsURL, AMQPTLS(verification: .none))
         }
@@ -134,7 +134,7 @@ struct FailureTLSTests {
         }
     }
 
-    @Test func clientCertificateAndExternal() async throws {
+    @Test func aClientCertificateIsTheIdentityOfExternal() async throws {
         try await self.listen(self.files.server, .required(self.files.authority)) { listener in
             let tls = AMQPTLS(trustRoots: self.files.authority, identity: self.files.client)
             try await self.use(listener.tlsURL, tls, .external)
@@ -144,7 +144,7 @@ struct FailureTLSTests {
     }
 
     @Test(arguments: [TLSVersion.tlsv12, .tlsv13])
-    func versionsOfOurClient(_ version: TLSVersion) async throws {
+    func theClientSupportsTLS12And13(_ version: TLSVersion) async throws {
         var server = TLSConfiguration.makeServerConfiguration(
             certificateChain: try NIOSSLCertificate.fromPEMFile(self.files.path("server.pem")).map { .certificate($0) },
             privateKey: .privateKey(try NIOSSLPrivateKey(file: self.files.path("server.key"), format: .pem))
@@ -156,7 +156,7 @@ struct FailureTLSTests {
         }
     }
 
-    @Test func olderVersionRefused() async throws {
+    @Test func anOlderVersionIsRefused() async throws {
         var server = TLSConfiguration.makeServerConfiguration(
             certificateChain: try NIOSSLCertificate.fromPEMFile(self.files.path("server.pem")).map { .certificate($0) },
             privateKey: .privateKey(try NIOSSLPrivateKey(file: self.files.path("server.key"), format: .pem))
@@ -171,7 +171,7 @@ struct FailureTLSTests {
     }
 
     @Test(arguments: [TLSVersion.tlsv12, .tlsv13])
-    func versionsOfOurListener(_ version: TLSVersion) async throws {
+    func theListenerSupportsTLS12And13(_ version: TLSVersion) async throws {
         var client = TLSConfiguration.makeClientConfiguration()
         client.trustRoots = .file(self.files.path("ca.pem"))
         client.minimumTLSVersion = version

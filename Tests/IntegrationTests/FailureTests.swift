@@ -11,7 +11,7 @@ import Testing
 struct FailureTests {
     // MARK: No connection
 
-    @Test func connectionRefused() async throws {
+    @Test func aRefusedConnectionNamesTheAddressAndTheCause() async throws {
         let socket = try RawSocket()
         let error = try await connectFailure("amqp://127.0.0.1:\(socket.port)")
         #expect(
@@ -21,13 +21,13 @@ struct FailureTests {
         #expect(error.detail == "cannot connect to 127.0.0.1:\(socket.port): connection refused")
     }
 
-    @Test func nameNotFound() async throws {
+    @Test func anUnknownNameIsAConnectFailure() async throws {
         let error = try await connectFailure("amqp://no-such-host.invalid:5672")
         #expect(error.condition == .connectFailed)
         #expect(error.detail.contains("no-such-host.invalid:5672") && error.detail.contains("not found"))
     }
 
-    @Test func nothingAnswersTCP() async throws {
+    @Test func anUnansweredSYNEndsAtTheConnectTimeout() async throws {
         let socket = try RawSocket()
         socket.listen(backlog: 0)
         // These connections fill the backlog, and the system then ignores further ones.
@@ -84,7 +84,7 @@ struct FailureTests {
     }
 
     @Test(arguments: [-1, 65_536, 70_000, Int.max])
-    func portsThatDoNotExist(_ port: Int) async throws {
+    func aPortOutOfRangeIsRefused(_ port: Int) async throws {
         let binding = try await failure(of: "binding") { try await AMQPListener.bind(port: port) }
         let connecting = try await failure(of: "connecting") {
             try await AMQPConnection.connect(host: "::1", port: port)
@@ -116,14 +116,14 @@ struct FailureTests {
         }
     }
 
-    @Test func socketClosedAtOnce() async throws {
+    @Test func aSocketThatClosesAtOnceIsALoss() async throws {
         try await ScriptedPeer.with(login: .init(greeting: [])) { _, url in
             let error = try await connectFailure(url)
             #expect(error.condition == .connectionLost)
         }
     }
 
-    @Test func closedDuringTheOpen() async throws {
+    @Test func aCloseDuringTheOpenReportsThePeersError() async throws {
         let reason = AMQPError(
             scope: .connection,
             condition: .notAllowed,
@@ -152,7 +152,7 @@ struct FailureTests {
     // MARK: Silence
 
     @Test(arguments: ["SASL header", "SASL init", "open"])
-    func silenceUntilTheOpenTimeout(_ silentAt: String) async throws {
+    func aSilentLoginOrOpenEndsAtTheOpenTimeout(_ silentAt: String) async throws {
         var login = ScriptedPeer.Login()
         login.answersHeader = silentAt != "SASL header"
         login.answersInit = silentAt != "SASL init"
@@ -190,7 +190,7 @@ struct FailureTests {
     }
 
     @Test(arguments: [Frame.Code.begin, .attach, .detach, .end, .close, .flow])
-    func silenceUntilTheOperationTimeout(_ silentAt: Frame.Code) async throws {
+    func anUnansweredCallEndsAtTheOperationTimeout(_ silentAt: Frame.Code) async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.operationTimeout = .seconds(1)
         let settings = configuration
@@ -211,7 +211,7 @@ struct FailureTests {
 
     // MARK: Refusals
 
-    @Test func missingAddress() async throws {
+    @Test func aMissingAddressIsRefusedOnItsLink() async throws {
         try await TestListener.with { listener in
             try await AMQPConnection.withConnection(to: listener.url) { connection in
                 let session = try await connection.openSession()
@@ -233,7 +233,7 @@ struct FailureTests {
         }
     }
 
-    @Test func refusedSession() async throws {
+    @Test func aRefusedSessionLeavesTheConnectionOpen() async throws {
         let refusal = AMQPError(scope: .session, condition: .resourceLimitExceeded, detail: "no more")
         try await ScriptedPeer.with(react: { kind, _ in kind == .begin ? .end(refusal) : .answer }) { _, url in
             let connection = try await AMQPConnection.connect(to: url)

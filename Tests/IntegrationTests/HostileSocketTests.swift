@@ -49,7 +49,7 @@ struct HostileSocketTests {
     // MARK: Silence
 
     @Test(arguments: Silence.allCases)
-    func silentClient(_ silence: Silence) async throws {
+    func aSilentClientLosesItsSocket(_ silence: Silence) async throws {
         var configuration = Self.impatient()
         // The listener also ends a close that the peer does not answer.
         configuration.connection.operationTimeout = .milliseconds(300)
@@ -71,7 +71,7 @@ struct HostileSocketTests {
         }
     }
 
-    @Test func silentClientOfATLSPort() async throws {
+    @Test func aSilentClientOfATLSPortLosesItsSocket() async throws {
         let files = try TestCertificates.files()
         var configuration = Self.impatient()
         configuration.tls = AMQPServerTLS(identity: files.server)
@@ -87,7 +87,7 @@ struct HostileSocketTests {
     // MARK: Slowness
 
     /// Each byte arrives far within the limit, but the limit applies to all bytes together.
-    @Test func clientThatSendsByteByByte() async throws {
+    @Test func aClientThatSendsByteByByteLosesItsSocket() async throws {
         try await TestListener.with(Self.impatient()) { listener in
             let bytes = try Silence.inTheOpen.bytes() + Array(repeating: 0, count: 1_000)
             let port = listener.listener.port
@@ -97,7 +97,7 @@ struct HostileSocketTests {
         }
     }
 
-    @Test func serverThatAnswersByteByByte() async throws {
+    @Test func aServerThatAnswersByteByByteIsATimeout() async throws {
         try await Trickle.serve(Array(repeating: 0x41, count: 0) + FrameBytes.saslHeader + (try Self.mechanisms())) {
             port in
             let error = try await connectFailure("amqp://127.0.0.1:\(port)") { $0.openTimeout = .milliseconds(300) }
@@ -106,7 +106,7 @@ struct HostileSocketTests {
     }
 
     /// The server sends endless challenges, each in time. One limit applies to all of them together.
-    @Test func loginThatNeverEnds() async throws {
+    @Test func anEndlessLoginIsATimeout() async throws {
         let challenge = try Frame(.challenge, [.binary(ByteBuffer(string: "and?"))]).bytes()
         let greeting = FrameBytes.saslHeader + (try Self.mechanisms())
         let dialogue = greeting + Array(repeating: challenge, count: 100).joined()

@@ -134,7 +134,7 @@ struct NetworkBlackHoleTests {
 
     /// The side that receives nothing closes the connection, and the other side reads the reason.
     @Test(arguments: FaultDirection.allCases)
-    func aBlackHoleInOneDirection(_ direction: FaultDirection) async throws {
+    func aBlackHoleInOneDirectionEndsBothSides(_ direction: FaultDirection) async throws {
         try await Self.with(idle: Self.idle) { line in
             let start = ContinuousClock.now
             line.proxy.end(.blackHole, direction)

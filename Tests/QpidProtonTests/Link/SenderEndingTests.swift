@@ -61,7 +61,7 @@ struct SenderEndingTests {
     }
 
     /// The link ends while its message is in the outbox. The error of the message names the cause.
-    @Test func endingBeforeAMessageIsProcessed() async throws {
+    @Test func aMessageSubmittedDuringTheEndReportsItsCause() async throws {
         try await withSession { session, peer in
             let sender = try await session.openSender(to: "q")
             let answers = Answers()

@@ -77,7 +77,7 @@ struct SenderRoomTests {
         }
     }
 
-    /// A message that needs all the room is admitted in its turn, and so are the messages behind it.
+    /// The sender admits a message that needs all the room in its turn, and then the messages behind it.
     @Test func aLargeMessageIsNotOvertakenForEver() async throws {
         let session = AMQPSession.Configuration(sendLimit: .init(high: 1_000, low: 500))
         try await withSession(session: session, { PeerScript(credit: nil) }) { session, peer in

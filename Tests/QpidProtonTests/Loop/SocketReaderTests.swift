@@ -28,8 +28,8 @@ struct SocketReaderTests {
         #expect(error?.condition == .connectionFramingError && !reader.hasSeenHeader)
     }
 
-    /// Proton drops a whole read in which it finds an error, so the frames before the error must reach it in a read of
-    /// their own.
+    /// Proton drops a whole read in which it finds an error, so the frames before the error must reach it in a separate
+    /// read.
     @Test func framesBeforeABadFrameArrive() async throws {
         try await withPeer(configuration: self.configuration) { _, peer in
             let (before, violation, after) = try await peer.run { peer in

@@ -4,8 +4,8 @@ import NIOCore
 
 @testable import QpidProton
 
-/// An application that makes every call on a connection until the connection ends. It omits calls that wait in a task
-/// of their own on another thread, such as `close(within:)`, because an input must always have the same effect.
+/// An application that makes every call on a connection until the connection ends. It omits calls that wait on another
+/// thread, such as `close(within:)`, because an input must always have the same effect.
 struct FuzzApplication: Sendable {
     let connection: AMQPConnection
     let options: FuzzOptions
