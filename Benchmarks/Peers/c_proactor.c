@@ -26,8 +26,8 @@ pn_ssl_domain_t *tls_domain(const Options *options) {
     exit(1);
 }
 
-// Without a limit on frames, the transport's buffers grow to the size of the largest message, and messages of 10 KiB
-// and 1 MiB are 10 to 20 % slower.
+// Without a limit on frames, the transport's buffers grow to the size of the largest message. Messages of 10 KiB and
+// 1 MiB are then 10 to 20 % slower.
 enum { FRAME = 256 * 1024 };
 
 static pn_transport_t *new_transport(pn_ssl_domain_t *domain, bool is_server) {

@@ -21,7 +21,7 @@ internal import Synchronization
 ///
 /// | Declaration | Declared again by default |
 /// |---|---|
-/// | queue | if it is exclusive, is deleted with its last consumer, or is not durable |
+/// | queue | if it is exclusive, if it is deleted with its last consumer, or if it is not durable |
 /// | exchange | if it is deleted with its last binding, or is not durable |
 /// | binding | if its exchange or its destination is declared again |
 ///

@@ -11,10 +11,10 @@ struct Priority: AsyncParsableCommand {
         abstract: "Measures the latency of small urgent messages beside bulk on the same connection.",
         discussion: """
             Bulk is a stream of 1 MiB messages, as fast as the limits and the credit allow. 200 alarms of 100 bytes a second \
-            use a link of the same session: with priority 9 (lanes), with the priority of the bulk (equal), on the link of \
-            the bulk (fifo), and from a program on plain Proton-C, which sends both whenever it has credit (plain). Then \
-            bulk runs alone, and beside a link with 1,000 messages and no credit. The variants run in turn, and the figures \
-            are medians. Latencies are from the send call to the settlement. ./dev/peers compiles the program.
+            use the same session: on a link with priority 9 (lanes), on a link with the priority of the bulk (equal), \
+            and on the link of the bulk (fifo). A program on plain Proton-C sends both whenever it has credit (plain). \
+            Then bulk runs alone, and beside a link with 1,000 messages and no credit. The variants run in turn, and \
+            the figures are medians. Latencies are from the send call to the settlement. ./dev/peers compiles the program.
             """
     )
 

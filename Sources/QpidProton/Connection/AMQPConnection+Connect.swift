@@ -78,8 +78,8 @@ extension AMQPConnection {
     ///   - logger: Receives the protocol's steps.
     ///   - limit: How long the end of the scope may take; 30 seconds by default.
     ///   - body: The closure that uses the connection.
-    /// - Throws: The error of `body`. If `body` threw no error, `AMQPError` with the numbers of messages that were not
-    ///   sent or not settled in time, or the error of the close.
+    /// - Throws: The error of `body`. If `body` threw none, an `AMQPError`: the numbers of messages that were not sent
+    ///   or not settled in time, or the error of the close.
     @discardableResult
     public static func withConnection<Result>(
         to url: String,

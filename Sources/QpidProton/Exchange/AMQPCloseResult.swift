@@ -62,7 +62,8 @@ public struct AMQPCloseResult: Sendable {
 public struct AMQPUnfinished: Sendable {
     /// A message that was accepted and not sent.
     public struct Unsent: Sendable {
-        /// The encoded message: see ``AMQPMessage/init(decoding:limits:)`` and ``AMQPSender/enqueue(encoded:settled:options:)``.
+        /// The encoded message: see ``AMQPMessage/init(decoding:limits:)`` and
+        /// ``AMQPSender/enqueue(encoded:settled:options:)``.
         public let payload: ByteBuffer
         /// The delivery-tag and message-format that the application chose for the message.
         public let options: AMQPSendOptions
@@ -91,9 +92,9 @@ public struct AMQPUnfinished: Sendable {
     public internal(set) var settlementsNotWritten = 0
     /// On a receiver, the number of decisions that were written, but that the peer may not have read.
     ///
-    /// The peer's answer to the close proves that it has read the decisions. Its answer to a drain proves the same, and
-    /// so do messages for credit that was granted after a decision. With ``AMQPReceiverSettleMode/second``, only the
-    /// sender's settlement is proof.
+    /// The peer's answer to the close proves that it has read the decisions. Its answer to a drain proves the same.
+    /// Messages for credit that was granted after a decision prove it too. With ``AMQPReceiverSettleMode/second``, only
+    /// the sender's settlement is proof.
     public internal(set) var settlementsInDoubt = 0
     /// On a receiver, the number of delivered messages that the application did not settle: these messages return to
     /// their source.

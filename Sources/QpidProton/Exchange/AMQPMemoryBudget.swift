@@ -6,8 +6,8 @@ internal import Synchronization
 ///
 /// As the ``AMQPConnection/Configuration/sendBudget`` of connections, it limits the bytes that they have accepted for
 /// sending and not yet written. As their ``AMQPConnection/Configuration/receiveBudget``, it limits the received bytes
-/// that they hold. One budget can be both. Messages to send then fill it up to ``low``, and up to seven eighths at most.
-/// The rest stays reserved for reads, also after the last receiving connection has ended.
+/// that they hold. One budget can be both. Messages to send then fill it up to ``low``, and up to seven eighths at
+/// most. The rest stays reserved for reads, also after the last receiving connection has ended.
 ///
 /// For sending, a message passes the limits of its link, session and connection and then the budget. A message larger
 /// than the whole limit passes when the budget is empty.
@@ -171,8 +171,8 @@ public final class AMQPMemoryBudget: Sendable {
         for reader in readers { reader() }
     }
 
-    /// Calls `callback` once when the budget has fallen to its low mark and earlier waiters have been called; at once
-    /// if this is already the case.
+    /// Calls `callback` once, when the budget has fallen to its low mark and earlier waiters have been called. Calls it
+    /// at once if both are already the case.
     ///
     /// In the callback, reserve bytes with ``tryReserve(_:as:orCall:)`` and the same `id`. Neither the caller nor the
     /// callback may hold a lock that another callback needs. Each `id` waits once.

@@ -2,7 +2,7 @@
 
 /// The incoming window of a session: the transfers that the peer may send. Source: AMQP 1.0 §2.5.6.
 ///
-/// The library advertises the window in transfers, but limits bytes: the window is the number of transfers of recent
+/// The library advertises the window in transfers, but limits bytes. The window is the number of transfers of recent
 /// size that fit into the free bytes. At first each transfer counts as a whole frame. The library never reduces an
 /// advertised window. The library renews the window when the peer has used a quarter. Proton 0.37 would wait until the
 /// window is used up, and a distant peer would stall for a round trip.

@@ -8,8 +8,8 @@ public import NIOCore
 /// Settling enqueues the decision at the connection and returns at once; a second decision has no effect. ``settled()``
 /// returns the result of the settlement.
 ///
-/// A delivery that is never settled occupies the receiver's window, and returns to its source when the link ends. So
-/// does a delivery whose decision is not written to the socket before that end.
+/// A delivery that is never settled occupies the receiver's window, and returns to its source when the link ends. A
+/// delivery whose decision is not written to the socket before that end returns too.
 /// ``AMQPUnfinished/settlementsNotWritten`` and one log line count the unwritten decisions.
 public struct AMQPDelivery: Sendable {
     /// The encoded message, as received. If ``isStreamed`` is true, only the sections before the body.

@@ -81,7 +81,7 @@ extension AMQPValue {
     ///
     /// - Throws: `amqp:decode-error` with the offset of the first wrong byte from the reader index. Errors are missing
     ///   bytes, an undefined constructor, text that is not UTF-8, and a symbol that is not ASCII. Further errors are a
-    ///   `char` that is not a Unicode scalar, a map with half a pair or a repeated key, and values beyond the limits.
+    ///   `char` that is not a Unicode scalar, half a pair or a repeated key in a map, and values beyond the limits.
     ///
     /// Source: AMQP 1.0 §1.2–1.6.
     public init(decoding buffer: inout ByteBuffer, limits: AMQPDecodingLimits = .default) throws(AMQPError) {

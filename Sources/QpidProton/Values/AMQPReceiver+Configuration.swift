@@ -11,9 +11,9 @@ extension AMQPReceiver {
         public static let automatic = Self.automatic(budget: .mebibytes(16))
         /// Grants credit for the number of messages that keeps the application busy, within a budget in bytes.
         ///
-        /// The receiver adjusts the number of messages to the rate at which the application frees places, the time of
-        /// one message, and the round trip to the peer. The number is large enough to keep the application busy, and
-        /// small enough to leave messages for other consumers. The number starts at 64 and stays between 2 and 65,536.
+        /// The receiver adjusts the number of messages to the application's rate, the time of one message, and the
+        /// round trip to the peer. The number is large enough to keep the application busy, and small enough to leave
+        /// messages for other consumers. The number starts at 64 and stays between 2 and 65,536.
         ///
         /// The bytes count as with ``bytes(_:)``, but no message is too large for the budget. If no other message is
         /// waiting, a waiting application receives a message of any size up to ``Configuration/maxMessageSize``. A
