@@ -222,7 +222,7 @@ struct ExamplesReconnectTests {
 
     // MARK: Options
 
-    @Test func optionsThatCannotBeUsed() async throws {
+    @Test func anUnusableOptionIsNamed() async throws {
         let calls: [(name: String, arguments: [String], text: String)] = [
             ("sender", ["a/q", "b/q", "--body", "x"], "several URLs need --reconnect"),
             ("receiver", ["a/q", "b/q"], "several URLs need --reconnect"),

@@ -41,7 +41,7 @@ struct HostileFlowTests {
 
     /// The addressed sender obeys the flow as far as possible. The other sender and the connection continue.
     @Test(arguments: bothRoles, Self.wild)
-    func wildSerials(role: ConnectionHandler.Role, hostile: Case) async throws {
+    func impossibleNumbersLeaveTheOtherSender(role: ConnectionHandler.Role, hostile: Case) async throws {
         try await withSenders(role) { senders, connection, adversary in
             try await adversary.send(hostile.flow)
             let transfer = try senders[0].trySend(encoded: payload(10))
@@ -65,7 +65,7 @@ struct HostileFlowTests {
 
     /// As the sender, the peer claims to have used at most the granted credit, or to be far behind.
     @Test(arguments: bothRoles, [UInt32(0), 3, 4, 0xF000_0000, .max])
-    func deliveryCountOfASender(role: ConnectionHandler.Role, count: UInt32) async throws {
+    func aDeliveryCountWithinTheCreditGrantsNoMore(role: ConnectionHandler.Role, count: UInt32) async throws {
         try await withReceivers(role) { receivers, connection, adversary in
             try await adversary.send(.flow(handle: 0, deliveryCount: count, credit: 0, available: .max))
             #expect(connection.error == nil && receivers[0].error == nil, "\(String(describing: receivers[0].error))")
@@ -78,7 +78,7 @@ struct HostileFlowTests {
 
     /// The peer claims more than the granted credit, and the link is detached as for messages without credit.
     @Test(arguments: bothRoles, [UInt32(5), 1_000, 0x7FFF_FFFF, 0x8000_0000])
-    func deliveryCountBeyondTheCredit(role: ConnectionHandler.Role, count: UInt32) async throws {
+    func aDeliveryCountBeyondTheCreditDetachesTheLink(role: ConnectionHandler.Role, count: UInt32) async throws {
         try await withReceivers(role) { receivers, connection, adversary in
             try await adversary.send(.flow(handle: 0, deliveryCount: count, credit: 0))
             let detach = try await adversary.error(in: .detach)
@@ -101,7 +101,7 @@ struct HostileFlowTests {
     /// The peer sends two thousand flows that request an answer, in one read. The library answers at most once for each
     /// link.
     @Test(arguments: bothRoles)
-    func echoFlood(role: ConnectionHandler.Role) async throws {
+    func manyEchoRequestsHaveOneAnswerPerLink(role: ConnectionHandler.Role) async throws {
         try await withSenders(role) { senders, connection, adversary in
             let before = try await adversary.frames(.flow).count
             let flow = Frame.flow(handle: 0, deliveryCount: 0, credit: 100, echo: true)
@@ -113,7 +113,7 @@ struct HostileFlowTests {
 
     /// A flow with deep or numerous properties takes effect, but its properties are not exposed.
     @Test(arguments: bothRoles)
-    func propertiesOfAFlow(role: ConnectionHandler.Role) async throws {
+    func numerousFlowPropertiesAreNotExposed(role: ConnectionHandler.Role) async throws {
         try await withSenders(role, credit: 0) { senders, connection, adversary in
             for properties in [HostileValueTests.nested(10_000), HostileValueTests.manyNulls()] {
                 let map = HostileValueTests.map(of: properties)

@@ -98,7 +98,7 @@ struct HostileFrameTests {
     ]
 
     @Test(arguments: bothRoles, Self.malformed + Self.unmapped)
-    func frames(role: ConnectionHandler.Role, hostile: HostileBytes) async throws {
+    func malformedFramesCloseTheConnection(role: ConnectionHandler.Role, hostile: HostileBytes) async throws {
         try await withAdversary(role) { connection, adversary in
             let waiting = begin { try await connection.openSession() }
             await adversary.peer.settle()
@@ -113,7 +113,7 @@ struct HostileFrameTests {
 
     /// The same frames, one byte at a time.
     @Test(arguments: bothRoles, Self.malformed.prefix(12))
-    func framesByteByByte(role: ConnectionHandler.Role, hostile: HostileBytes) async throws {
+    func malformedFramesByteByByteCloseTheConnection(role: ConnectionHandler.Role, hostile: HostileBytes) async throws {
         try await withAdversary(role) { connection, adversary in
             for byte in hostile.bytes { try await adversary.send(ByteBuffer(bytes: [byte])) }
             try await adversary.expectClose(hostile.condition, hostile.text, connection)
@@ -190,7 +190,7 @@ struct HostileFrameTests {
 
     /// The peer attaches another link with the name of an attached link.
     @Test(arguments: bothRoles)
-    func duplicateNames(role: ConnectionHandler.Role) async throws {
+    func aSecondLinkOfOneNameClosesTheConnection(role: ConnectionHandler.Role) async throws {
         try await withReceivers(role) { receivers, connection, adversary in
             let name = AMQPValue.string(receivers[0].name)
             try await adversary.send(.attach(name, handle: 9, isReceiver: false))
@@ -201,7 +201,7 @@ struct HostileFrameTests {
 
     /// The peer sends frames before its `open`.
     @Test(arguments: bothRoles)
-    func framesBeforeTheOpen(role: ConnectionHandler.Role) async throws {
+    func aFrameBeforeTheOpenClosesTheConnection(role: ConnectionHandler.Role) async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.acceptsIncoming = role == .server
         let peer = try await InMemoryPeer(role: role, configuration: configuration, script: .mute)
@@ -219,7 +219,7 @@ struct HostileFrameTests {
 
     /// An incomplete frame is buffered up to max-frame-size, and the idle timeout ends it.
     @Test(arguments: bothRoles)
-    func aFrameThatDoesNotEnd(role: ConnectionHandler.Role) async throws {
+    func anEndlessFrameEndsAtTheIdleTimeout(role: ConnectionHandler.Role) async throws {
         try await withAdversary(role) {
             $0.idleTimeout = .seconds(2)
             $0.operationTimeout = .seconds(5)

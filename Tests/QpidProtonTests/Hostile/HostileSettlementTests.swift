@@ -11,7 +11,7 @@ import Testing
 struct HostileSettlementTests {
     /// Ranges of unknown ids, up to the widest, cost no more time than the known deliveries.
     @Test(arguments: bothRoles, [false, true])
-    func dispositionsOfUnknownIds(role: ConnectionHandler.Role, ofReceiver: Bool) async throws {
+    func rangesOfUnknownIDsCostLittleTime(role: ConnectionHandler.Role, ofReceiver: Bool) async throws {
         try await withSenders(role) { senders, connection, adversary in
             let ranges: [(UInt32, UInt32?)] = [
                 (1_000, nil), (1_000, 2_000), (5, 0x7FFF_FFF0), (0xFFFF_FFF0, 0xFFFF_FFFF), (0xFFFF_FF00, nil),
@@ -36,7 +36,9 @@ struct HostileSettlementTests {
 
     /// A range of all ids, and ranges that end before they begin, are not ranges of serial numbers.
     @Test(arguments: bothRoles, [(UInt32(0), UInt32.max), (0x8000_0003, 2), (5, 4)])
-    func giantRanges(role: ConnectionHandler.Role, range: (first: UInt32, last: UInt32)) async throws {
+    func aRangeOfNoSerialNumbersClosesTheConnection(role: ConnectionHandler.Role, range: (first: UInt32, last: UInt32))
+        async throws
+    {
         try await withSenders(role) { senders, connection, adversary in
             let transfer = try await senders[0].enqueue(encoded: payload(10))
             await adversary.peer.settle()
@@ -49,7 +51,7 @@ struct HostileSettlementTests {
 
     /// A wide range with few known ids settles each known delivery once.
     @Test(arguments: bothRoles)
-    func aWideRangeOverFewDeliveries(role: ConnectionHandler.Role) async throws {
+    func aWideRangeSettlesEachDeliveryOnce(role: ConnectionHandler.Role) async throws {
         try await withSenders(role) { senders, _, adversary in
             var transfers: [AMQPTracker] = []
             for _ in 0..<10 { transfers.append(try await senders[0].enqueue(encoded: payload(10))) }
@@ -62,7 +64,8 @@ struct HostileSettlementTests {
 
     /// The peer grants credit for two billion messages and settles none. The limit of unsettled messages still holds.
     @Test(arguments: bothRoles, [AMQPSenderSettleMode.unsettled, .mixed])
-    func nothingIsEverSettled(role: ConnectionHandler.Role, mode: AMQPSenderSettleMode) async throws {
+    func theUnsettledLimitHoldsIfNothingIsSettled(role: ConnectionHandler.Role, mode: AMQPSenderSettleMode) async throws
+    {
         var settings = AMQPSender.Configuration(target: "q")
         settings.settleMode = mode
         settings.unsettledLimit = 100

@@ -49,7 +49,7 @@ struct HostileStormTests {
     // MARK: Links
 
     /// A listener accepts every link. Links beyond the limit are refused, and existing links continue.
-    @Test func attachStormOnAListenerThatAcceptsAll() async throws {
+    @Test func linksBeyondTheLimitAreRefused() async throws {
         try await withAdversary(.server) {
             $0.incomingLinkLimit = 50
         } _: { connection, adversary in
@@ -90,7 +90,7 @@ struct HostileStormTests {
 
     /// A peer that attaches endlessly and detaches nothing loses the connection.
     @Test(arguments: bothRoles)
-    func attachStormWithoutAnEnd(role: ConnectionHandler.Role) async throws {
+    func aPeerThatAttachesEndlesslyLosesTheConnection(role: ConnectionHandler.Role) async throws {
         try await withReceivers(role, 1) {
             $0.incomingLinkLimit = 100
             $0.incomingLimit = 100
@@ -109,7 +109,7 @@ struct HostileStormTests {
 
     /// channel-max limits the peer's sessions, and the links of all sessions count together.
     @Test(arguments: bothRoles)
-    func beginStorm(role: ConnectionHandler.Role) async throws {
+    func channelMaxLimitsThePeersSessions(role: ConnectionHandler.Role) async throws {
         try await withAdversary(role) {
             $0.channelMax = 199
         } _: { connection, adversary in
@@ -125,7 +125,7 @@ struct HostileStormTests {
 
     /// Links attach and detach 10,000 times, accepted or refused. Each link returns its memory.
     @Test(arguments: bothRoles)
-    func attachChurn(role: ConnectionHandler.Role) async throws {
+    func endedLinksReturnTheirMemory(role: ConnectionHandler.Role) async throws {
         let output =
             if role == .client {
                 await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
@@ -140,7 +140,7 @@ struct HostileStormTests {
     }
 
     @Test(arguments: bothRoles)
-    func beginChurn(role: ConnectionHandler.Role) async throws {
+    func endedSessionsReturnTheirMemory(role: ConnectionHandler.Role) async throws {
         let output =
             if role == .client {
                 await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
@@ -156,7 +156,7 @@ struct HostileStormTests {
 
     /// Measures the memory of the peer's 1,024 sessions and 4,096 links, including refused ones, and checks that later
     /// storms reuse it.
-    @Test func memoryOfAStorm() async throws {
+    @Test func laterStormsReuseTheMemory() async throws {
         let output = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
             try await HostileStormTests.stormAgain()
         }

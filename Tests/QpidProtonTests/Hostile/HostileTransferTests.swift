@@ -35,7 +35,7 @@ struct HostileTransferTests {
     }
 
     @Test(arguments: bothRoles)
-    func overSendOfCredit(role: ConnectionHandler.Role) async throws {
+    func messagesBeyondTheCreditDetachTheLink(role: ConnectionHandler.Role) async throws {
         try await withReceivers(role) { receivers, connection, adversary in
             for id in 0..<UInt32(20) {
                 try await adversary.send(.transfer(handle: 0, id: id, tag: [UInt8(id)], payload: payload(1_000)))
@@ -50,7 +50,7 @@ struct HostileTransferTests {
     }
 
     @Test(arguments: bothRoles)
-    func sessionWindow(role: ConnectionHandler.Role) async throws {
+    func transfersBeyondTheWindowEndTheSession(role: ConnectionHandler.Role) async throws {
         let settings = AMQPSession.Configuration(incomingCapacity: 131_072)
         try await withReceivers(role, 1, .init(window: .messages(1_000)), session: settings) {
             receivers,
@@ -83,7 +83,7 @@ struct HostileTransferTests {
 
     /// The peer ignores the end of the session. The library accepts one more window, and then closes the connection.
     @Test(arguments: bothRoles)
-    func sessionWindowAndOn(role: ConnectionHandler.Role) async throws {
+    func aPeerThatIgnoresTheEndLosesTheConnection(role: ConnectionHandler.Role) async throws {
         let settings = AMQPSession.Configuration(incomingCapacity: 131_072)
         try await withReceivers(role, 1, .init(window: .messages(1_000)), session: settings) {
             receivers,
@@ -101,7 +101,7 @@ struct HostileTransferTests {
     }
 
     @Test(arguments: bothRoles, [false, true])
-    func oversize(role: ConnectionHandler.Role, acrossFrames: Bool) async throws {
+    func anOversizedMessageDetachesTheLink(role: ConnectionHandler.Role, acrossFrames: Bool) async throws {
         var settings = AMQPReceiver.Configuration(window: .messages(4))
         settings.maxMessageSize = .bytes(10_000)
         try await withReceivers(role, 2, settings) { receivers, connection, adversary in
@@ -124,7 +124,7 @@ struct HostileTransferTests {
 
     /// A message without an end: the size limit bounds its bytes, and frames without bytes use no memory.
     @Test(arguments: bothRoles, [0, 4_000])
-    func endlessMore(role: ConnectionHandler.Role, bytes: Int) async throws {
+    func aMessageWithoutAnEndIsBounded(role: ConnectionHandler.Role, bytes: Int) async throws {
         var settings = AMQPReceiver.Configuration(window: .messages(4))
         settings.maxMessageSize = .bytes(100_000)
         try await withReceivers(role, 2, settings) { receivers, connection, adversary in
@@ -144,7 +144,7 @@ struct HostileTransferTests {
 
     /// Settled messages at full speed: credit bounds them like all others.
     @Test(arguments: bothRoles)
-    func settledFlood(role: ConnectionHandler.Role) async throws {
+    func creditBoundsSettledMessages(role: ConnectionHandler.Role) async throws {
         try await withReceivers(role) { receivers, _, adversary in
             for id in 0..<UInt32(100) {
                 try await adversary.send(
@@ -198,7 +198,7 @@ struct HostileTransferTests {
     }
 
     /// Transfers on a link that the library has not attached: there is no credit, so they are dropped.
-    @Test func transfersBeforeTheLinkIsAccepted() async throws {
+    @Test func transfersBeforeTheAttachAreDropped() async throws {
         try await withAdversary(.server) { connection, adversary in
             try await adversary.send(.begin(), .attach("in", handle: 0, isReceiver: false))
             guard case .session(let session)? = try await connection.incoming.makeAsyncIterator().next(isolation: nil)

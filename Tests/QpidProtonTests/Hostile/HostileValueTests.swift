@@ -131,7 +131,7 @@ struct HostileValueTests {
     ]
 
     @Test(arguments: bothRoles, Place.allCases)
-    func inEveryPlace(role: ConnectionHandler.Role, place: Place) async throws {
+    func extremeValuesInAnyPlaceCloseTheConnection(role: ConnectionHandler.Role, place: Place) async throws {
         for value in Self.values {
             try await withReceivers(role) { receivers, connection, adversary in
                 try await adversary.send(try place.frame(value.bytes))
@@ -143,7 +143,7 @@ struct HostileValueTests {
 
     /// Values within the limits pass: 20 levels, and 900 elements.
     @Test(arguments: bothRoles, Place.allCases.filter { ![.detachInfo, .endInfo, .closeInfo].contains($0) })
-    func withinTheLimits(role: ConnectionHandler.Role, place: Place) async throws {
+    func valuesWithinTheLimitsPass(role: ConnectionHandler.Role, place: Place) async throws {
         let wide = Self.compound(0xD0, count: 900, Array(repeating: 0x40, count: 900))
         for value in [Self.soundNested(20), wide] {
             try await withReceivers(role) { receivers, connection, adversary in
@@ -172,7 +172,7 @@ struct HostileValueTests {
 
     /// The sections of a message are decoded on demand. The delivery can be refused, and the link continues.
     @Test(arguments: bothRoles)
-    func sectionsOfAMessage(role: ConnectionHandler.Role) async throws {
+    func aMessageWithDeepSectionsCanBeRejected(role: ConnectionHandler.Role) async throws {
         try await withReceivers(role, 1, .init(window: .messages(100))) { receivers, connection, adversary in
             var id: UInt32 = 0
             for section in UInt8(0x70)...0x78 {
@@ -201,7 +201,7 @@ struct HostileValueTests {
     /// Names, addresses and conditions that are not valid text. The library exposes the valid parts, and all links
     /// continue.
     @Test(arguments: bothRoles)
-    func invalidText(role: ConnectionHandler.Role) async throws {
+    func invalidTextLeavesAllLinks(role: ConnectionHandler.Role) async throws {
         try await withReceivers(role) { receivers, connection, adversary in
             let bad: [UInt8] = [0xFF, 0xFE, 0xC0, 0x80]
             // The name and the address are not UTF-8, and the capability is not ASCII.
@@ -234,7 +234,7 @@ struct HostileValueTests {
 
     /// A string that is not UTF-8, and a symbol that is not ASCII, are decoding errors of a message.
     @Test(arguments: bothRoles, [UInt8(0xA1), 0xA3])
-    func textOfAMessage(role: ConnectionHandler.Role, constructor: UInt8) async throws {
+    func invalidTextOfAMessageIsADecodingError(role: ConnectionHandler.Role, constructor: UInt8) async throws {
         try await withReceivers(role) { receivers, connection, adversary in
             let bytes = ByteBuffer(bytes: [0, 0x53, 0x77, constructor, 3, 0x61, 0xFF, 0xC0])
             try await adversary.send(.transfer(handle: 0, id: 0, tag: [1], payload: bytes))

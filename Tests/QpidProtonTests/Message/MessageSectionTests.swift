@@ -20,7 +20,7 @@ import Testing
         #expect(AMQPMessage().body == .empty)
     }
 
-    @Test func header() throws {
+    @Test func everyHeaderFieldHasItsEncoding() throws {
         func message(_ header: AMQPHeader) -> AMQPMessage {
             var message = AMQPMessage()
             message.header = header
@@ -61,7 +61,7 @@ import Testing
         #expect(try marked.encoded() == message.encoded())
     }
 
-    @Test func maps() throws {
+    @Test func everyMapSectionHasItsEncoding() throws {
         var message = AMQPMessage()
         message.deliveryAnnotations[symbol: "a"] = 1
         try self.roundTrip("005371c10602a301615501", message)
@@ -73,7 +73,7 @@ import Testing
         try self.roundTrip("005374c10702a1016ba10176005378c10502a3016643", message)
     }
 
-    @Test func properties() throws {
+    @Test func everyPropertyHasItsEncoding() throws {
         func check(_ fields: String, _ change: (inout AMQPProperties) -> Void) throws {
             var message = AMQPMessage()
             change(&message.properties)
@@ -110,7 +110,7 @@ import Testing
         #expect(try AMQPMessage(decoding: bytes) == message)
     }
 
-    @Test func bodies() throws {
+    @Test func everyBodyHasItsEncoding() throws {
         let one = ByteBuffer(bytes: [1])
         try self.roundTrip("005375a000", AMQPMessage(body: ByteBuffer()))
         try self.roundTrip("005375a00101", AMQPMessage(body: [1]))

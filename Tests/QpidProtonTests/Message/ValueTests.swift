@@ -24,7 +24,7 @@ import Testing
         #expect(id == .string("x") && number == .ulong(7))
     }
 
-    @Test func getters() {
+    @Test func aGetterReturnsOnlyValuesOfItsType() {
         let integers: [AMQPValue] = [
             .ubyte(7), .ushort(7), .uint(7), .ulong(7), .byte(7), .short(7), .int(7), .long(7),
         ]
