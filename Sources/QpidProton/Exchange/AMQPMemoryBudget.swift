@@ -184,7 +184,7 @@ public final class AMQPMemoryBudget: Sendable {
         if mustServe { self.serve() }
     }
 
-    /// Removes a waiter. Returns whether the caller has to ``serve()`` the waiters after it, without a lock.
+    /// Removes a waiter. Returns whether the caller must call ``serve()`` for the waiters after it, without a lock.
     func withdraw(_ id: ID) -> Bool {
         self.state.withLock { state in
             guard state.waitingIDs.remove(id) != nil else { return false }
