@@ -4,9 +4,9 @@ import Foundation
 import NIOConcurrencyHelpers
 import QpidProton
 
-/// The file with the fate of each message that was handed over, one per line, in the order of the fates.
+/// The file with the fate of each submitted message, one per line, in the order of the fates.
 ///
-/// The columns are the sender, the number, the fate, the attempts, and the times of the handover and of the fate in
+/// The columns are the sender, the number, the fate, the attempts, and the times of the submission and of the fate in
 /// nanoseconds.
 final class FateLog: Sendable {
     private struct State {

@@ -28,7 +28,7 @@ struct Send: AsyncParsableCommand {
     @Option(help: "The longest delay between two attempts in seconds; without it, the library's.") var longestDelay:
         Double?
     @Option(help: "The idle timeout in seconds; without it, the client's.") var idleTimeout: Double?
-    @Option(help: "The seconds that the messages may take to get their fates after the last was handed over.")
+    @Option(help: "The seconds in which the messages must get their fates after the last was submitted.")
     var finishWithin = 120.0
 
     func validate() throws {

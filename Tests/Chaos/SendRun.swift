@@ -117,7 +117,7 @@ final class SendRun: Sendable {
         }
     }
 
-    /// Hands a message over. Returns `false` if the sender refuses the message, which is then not sent.
+    /// Enqueues a message. Returns `false` if the sender refuses the message, which is then not sent.
     private func hand(
         over message: AMQPMessage,
         _ index: Int,

@@ -2,11 +2,11 @@
 
 internal import NIOCore
 
-/// The messages that arrived since the last hand-over. Only the event loop adds messages.
+/// The messages that arrived since the last batch for the tasks. Only the event loop adds messages.
 final class Arrivals {
     typealias Record = ArrivalChunk.Record
 
-    /// The parts of a hand-over: chunks, and the payloads of the large messages, both in order.
+    /// The messages for the tasks: chunks, and the payloads of the large messages, both in order.
     struct Batch: Sendable {
         var chunks: [ArrivalChunk] = []
         var large: [LargeArrival] = []
@@ -36,7 +36,7 @@ final class Arrivals {
 
     var isEmpty: Bool { self.count == 0 && self.done.chunks.isEmpty }
 
-    /// The number of messages since the last hand-over.
+    /// The number of messages since the last batch for the tasks.
     var messages: Int { self.done.chunks.reduce(self.count) { $0 + $1.count } }
 
     /// Returns room for the tag and the payload of a small message, or for the tag of a large message.

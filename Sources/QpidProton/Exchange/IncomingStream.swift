@@ -4,7 +4,7 @@ internal import DequeModule
 internal import NIOCore
 internal import Synchronization
 
-/// A message that is handed over while it arrives. Its pieces wait here for the task that reads the body.
+/// A message that a task receives while it arrives. Its pieces wait here for the task that reads the body.
 final class IncomingStream: Sendable {
     private let inbox: WaitingQueue<ByteBuffer>
     private let splitter: Mutex<BodySplitter>
@@ -67,7 +67,7 @@ final class IncomingStream: Sendable {
     }
 }
 
-/// The loop's side of a message that is handed over while it arrives.
+/// The loop's side of a message that a task receives while it arrives.
 final class ArrivingStream {
     /// The tasks' side, which the delivery holds; `nil` once no task reads the message.
     private weak var stream: IncomingStream?

@@ -18,7 +18,7 @@ struct PendingMessage: Sendable {
     /// bounded.
     var ledgerBytes: Int { max(1, self.bytes.count) }
 
-    /// Fails a message that is not sent, or not to its end. The caller releases its ledger bytes.
+    /// Fails a message that is unsent, or sent only in part. The caller releases its ledger bytes.
     ///
     /// - Parameter unread: The counts that include the failure until a task reads it.
     func fail(_ error: AMQPError, unread: UnreadFailure? = nil) {

@@ -7,8 +7,7 @@ enum DrainPhase: Equatable {
     case requested
     /// The peer returned this credit while a message was arriving. The drain ends after that message.
     case answered(Int)
-    /// The drain has ended. The receiver grants no credit until it has handed over the received messages and the
-    /// answer.
+    /// The drain has ended. The receiver grants no credit until the tasks have the received messages and the answer.
     case ending
 
     /// Whether the peer's answer, or the end of the message before the answer, is outstanding.

@@ -33,8 +33,7 @@ struct LaneState {
 
     /// The cause for which the bytes of the link wait.
     ///
-    /// Without another cause the bytes wait for the socket, even if the lane is empty because all bytes have been
-    /// handed over.
+    /// Without another cause the bytes wait for the socket, even if the lane is empty because Proton has all bytes.
     var cause: LaneCause {
         if self.isEmpty { return .socket }
         if self.isMidMessage ? self.isHeld : self.credit == 0 { return self.isCapped ? .unsettled : .credit }

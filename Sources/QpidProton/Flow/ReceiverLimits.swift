@@ -4,7 +4,7 @@
 struct ReceiverLimits {
     /// The largest message. No buffer can hold a larger message.
     private(set) var maxMessageSize = Int(Int32.max)
-    /// The largest message that is handed over whole.
+    /// The largest message that the receiver delivers whole.
     private(set) var largestWhole = Int(Int32.max)
     /// The max-message-size of the attach, in bytes; `nil` for no limit.
     private(set) var advertised: Int?

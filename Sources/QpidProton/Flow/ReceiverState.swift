@@ -155,7 +155,7 @@ struct ReceiverState {
         return credit
     }
 
-    /// Ends a drain whose answer has been handed over. Returns whether credit may be granted again.
+    /// Ends a drain whose answer the task has. Returns whether credit may be granted again.
     mutating func endDrain() -> Bool {
         if self.drain == .ending { self.drain = .none }
         return self.reopen()

@@ -13,7 +13,7 @@ struct SendQueue<Link> {
     /// The bytes of one turn for a lane of weight 1.
     static var quantum: Int { 16_384 }
 
-    /// A piece of one message, to hand to Proton now: a plain value.
+    /// A piece of one message for Proton. It is a plain value.
     struct Slice {
         let message: PendingMessage
         /// The bytes of the message, or of one of its parts.
@@ -21,9 +21,9 @@ struct SendQueue<Link> {
         let range: Range<Int>
         let isFirst: Bool
         let isLast: Bool
-        /// Whether the bytes can be freed after the hand-over of the piece.
+        /// Whether the bytes can be freed once Proton has the piece.
         var endsBytes: Bool { self.range.upperBound == self.bytes.count }
-        /// The number of bytes that the hand-over removes from the ledgers.
+        /// The number of bytes that leave the ledgers with the piece.
         var ledgerBytes: Int { self.bytes.count == 0 ? 1 : self.range.count }
     }
 
@@ -37,12 +37,11 @@ struct SendQueue<Link> {
         /// The waiting messages. Exclusivity checks are off, because they cost a twentieth of a message's instructions.
         /// Only short steps of the queue use the backlog.
         @exclusivity(unchecked) var backlog: Deque<PendingMessage> = []
-        /// The number of bytes of the first message, or of its next part, that have been handed over.
+        /// The number of bytes of the first message, or of its next part, that Proton has.
         var offset = 0
         /// The waiting parts of messages that are created while they are sent, by their number.
         var streams: [UInt32: Deque<StreamPart>] = [:]
-        /// Whether the start of a message that is created while it is sent has been handed over, so that its parts
-        /// follow.
+        /// Whether Proton has the start of a message that is created while it is sent, so that its parts follow.
         var isInParts = false
         /// Whether no part of this message waits.
         var isDry = false
@@ -73,7 +72,7 @@ struct SendQueue<Link> {
         }
 
         var isEmpty: Bool { self.backlog.isEmpty }
-        /// The messages that are not completely handed over, in order.
+        /// The messages that Proton does not have completely, in order.
         var waiting: some Collection<PendingMessage> { self.backlog }
         var canMove: Bool {
             !self.isBlocked && !self.isPaced && !self.backlog.isEmpty

@@ -7,7 +7,7 @@ extension ConnectionHandler {
     /// The most rounds of the pump before other connections of the loop run.
     private static let rounds = 16
 
-    /// Moves all work: reads the outbox, handles Proton's events, hands slices over, and writes Proton's output.
+    /// Moves all work: reads the outbox, handles Proton's events, passes slices to Proton, and writes Proton's output.
     ///
     /// - Parameter isFresh: Whether the caller has just handled all events.
     func pump(isFresh: Bool = false) {
@@ -39,7 +39,7 @@ extension ConnectionHandler {
             self.sending.closeFlushed()
             repeat {
                 self.feed()
-                // An early write reaches the peer while the loop hands over the next slices.
+                // An early write reaches the peer while the loop passes the next slices to Proton.
                 self.flush()
                 // The write may have made room in a session's window, and the handling of events may have produced
                 // output.

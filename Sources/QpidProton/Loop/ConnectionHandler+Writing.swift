@@ -47,10 +47,10 @@ extension ConnectionHandler {
             failure = self.ended.answer?.failure ?? self.errors.translate(error, self.context)
         }
         self.writer.end(confirmed, failure, for: self)
-        // Messages that are handed over from here on would count as sent.
+        // Messages that reach Proton from here on would count as sent.
         if let failure { return self.die(failure) }
         guard self.isPumping else { return self.pump() }
-        // The round that writes hands over more messages by itself. Answers to echoes wait for room in the budget, and
+        // The writing round passes further messages to Proton. Answers to echoes wait for room in the budget, and
         // ending senders wait for the ledgers.
         if wasFull || !self.sending.flushing.isEmpty { self.isPumpNeeded = true } else { self.isLookNeeded = true }
     }

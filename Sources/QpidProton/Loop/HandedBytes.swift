@@ -29,7 +29,7 @@ struct HandedBytes {
         }
     }
 
-    /// Removes the bytes that Proton has framed. Proton frames in the order of the hand-over.
+    /// Removes the bytes that Proton has framed. Proton frames bytes in the order in which it received them.
     ///
     /// - Parameter outgoing: The unframed bytes in Proton.
     @inline(__always)

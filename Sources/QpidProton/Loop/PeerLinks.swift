@@ -2,8 +2,9 @@
 
 /// The links that the peer has attached in one session, and the guards for frames that Proton 0.37 mishandles.
 ///
-/// Proton frees memory twice if a peer attaches a link on a handle in use. It ends the process if a message of several
-/// transfers starts without a delivery-id. It treats a peer's transfer on a link of this side's sender as its own.
+/// Proton frees memory twice if a peer attaches a link on a handle in use. Proton ends the process if a message of
+/// several transfers starts without a delivery-id. It treats a peer's transfer on a link of this side's sender as its
+/// own.
 struct PeerLinks {
     private struct Link {
         /// Whether the peer receives on the link.

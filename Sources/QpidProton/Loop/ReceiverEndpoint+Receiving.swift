@@ -108,7 +108,7 @@ extension ReceiverEndpoint {
         )
     }
 
-    /// Hands over the collected message.
+    /// Adds the collected message to the arrivals.
     func completeLarge(_ delivery: ProtonDelivery) {
         let (tagCount, _) = self.place(delivery.tag, before: 0)
         let payload = self.partial
@@ -142,8 +142,8 @@ extension ReceiverEndpoint {
         return (slot, isReported)
     }
 
-    /// Starts the hand-over of a message: copies its tag, which Proton frees with the delivery. Returns the tag's
-    /// length, and the room for `count` bytes after the tag.
+    /// Starts the arrival of a message: copies its tag, which Proton frees with the delivery. Returns the tag's length,
+    /// and the room for `count` bytes after the tag.
     func place(_ tag: UnsafeRawBufferPointer, before count: Int) -> (count: Int, room: UnsafeMutableRawPointer) {
         let placed = self.arrivals.place(tag, before: count, keepsMark: self.handler.frames.receivesFormats)
         if self.arrivals.isEmpty { self.handler.arrivedReceivers.append(self) }
@@ -159,7 +159,7 @@ extension ReceiverEndpoint {
         if let stream { self.streams?.abort(stream) }
         self.account.count(0)
         delivery.settle()
-        // Publish the credit here, because no hand-over follows that would publish it.
+        // Publish the credit here, because no arrival follows that would publish it.
         self.showCredit()
         self.topUp()
     }

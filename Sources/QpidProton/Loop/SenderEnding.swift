@@ -25,7 +25,7 @@ struct SenderEnding {
         self.unreadInDoubt = counts.isEmpty ? nil : UnreadFailure(counts: counts, isInDoubt: true)
     }
 
-    /// Fails the started message. The peer cannot have received all of it, because its last bytes were not handed over.
+    /// Fails the started message. The peer cannot have received all of it, because Proton does not have its last bytes.
     mutating func fail(begun message: PendingMessage) {
         self.unsentCount += 1
         message.outcome.fail(self.aborted, unread: self.unread)

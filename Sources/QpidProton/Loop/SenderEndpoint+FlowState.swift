@@ -15,7 +15,7 @@ extension SenderEndpoint {
     /// The answer to the peer's request for the state of the link; `nil` unless both sides have attached it.
     var flowState: FlowFrame.Sender? {
         guard self.isAttached, let lane = self.lane else { return nil }
-        // Proton counts a message at the hand-over; the peer counts it once it is framed.
+        // Proton counts a message when the link advances. The peer counts the message once it is framed.
         let credit = self.credit + self.link.queuedCount
         return FlowFrame.Sender(
             credit: UInt32(clamping: credit),

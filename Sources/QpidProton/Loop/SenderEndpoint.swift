@@ -189,7 +189,7 @@ final class SenderEndpoint: LinkEndpoint {
     /// Abandons an incomplete message. Withdraws the message if it has not started; otherwise aborts it as soon as
     /// possible.
     ///
-    /// Does nothing if all bytes have been handed over.
+    /// Does nothing if Proton has all bytes.
     func abort(_ reply: OutcomeReply, _ cause: AMQPError) {
         self.cancel(reply)
         guard self.lane?.isCurrent(reply) == true, let message = self.dropCurrent() else { return }

@@ -3,7 +3,7 @@
 internal import CProton
 
 // The sending side of a link. Proton queues all bytes without credit or window, scans the whole queue on each output
-// (P40), and delays the detach (P8). So hand over only bytes that Proton can send.
+// (P40), and delays the detach (P8). Pass only bytes that Proton can send.
 
 extension ProtonLink {
     /// The remaining credit. Proton's count is unsigned (P4, P17), so the number is huge if the peer has revoked more
@@ -22,7 +22,7 @@ extension ProtonLink {
             .map { ProtonDelivery(pointer: $0) }
     }
 
-    /// Hands over bytes of the current delivery.
+    /// Appends bytes to the current delivery.
     @inline(__always)
     func send(_ bytes: UnsafeRawBufferPointer) {
         pn_link_send(self.pointer, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count)

@@ -65,7 +65,7 @@ struct ProtonSession: ~Copyable, ProtonEndpoint {
     /// The number of received and unread bytes.
     @inline(__always) var incomingBytes: Int { Int(pn_session_incoming_bytes(self.pointer)) }
 
-    /// The number of handed over and unframed bytes. Framed bytes may be written much later (P1).
+    /// The number of unframed bytes in Proton. Framed bytes may be written much later (P1).
     @inline(__always) var outgoingBytes: Int { Int(pn_session_outgoing_bytes(self.pointer)) }
 
     // MARK: Links

@@ -63,7 +63,7 @@ import Testing
         #expect(refused == [false, false] && self.budget.used == 80)
         let isExchanged = share.exchange(30, for: 50)
         #expect(isExchanged && self.budget.used == 100)
-        // The share does not owe the exchanged bytes a second time.
+        // The share must not repay the exchanged bytes a second time.
         self.expectNoDebt(&share)
         share.release(100)
         try self.pay(&share)

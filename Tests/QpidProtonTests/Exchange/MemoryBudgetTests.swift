@@ -91,7 +91,7 @@ struct MemoryBudgetTests {
         #expect(order.taken == "abbbca")
     }
 
-    /// A large item waits until the others have released their bytes, and no other item takes the room first.
+    /// A large item waits until the others have released their bytes, and no other item uses the room first.
     @Test func aLargeItemIsNotOvertaken() {
         let budget = AMQPMemoryBudget(limit: 100, low: 90)
         let order = Order()

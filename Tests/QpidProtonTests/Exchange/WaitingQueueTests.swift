@@ -49,10 +49,10 @@ struct WaitingQueueTests {
         #expect(self.reports.list == [])
         #expect(queue.poll() == 6)
         #expect(self.reports.list == [3])
-        // Elements that are taken together are reported together.
+        // The queue reports elements together that one call has received.
         #expect(queue.poll(max: 9) == [7, 8, 9])
         #expect(self.reports.list == [3, 3])
-        // Dropped elements do not count as taken.
+        // Dropped elements do not count as received.
         queue.push(contentsOf: self.entries(1...9))
         #expect(queue.removeAll().count == 9)
         #expect(self.reports.list == [3, 3])

@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The reasons why `trySend` has no room: the full limit, and what its bytes wait for.
+/// The reasons why `trySend` has no room: the full limit, and the cause for which its bytes wait.
 @Suite(.deadline)
 struct SenderBlockTests {
     private let session = AMQPSession.Configuration(sendLimit: .init(high: 1_000))

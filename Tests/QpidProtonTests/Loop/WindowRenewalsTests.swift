@@ -6,7 +6,7 @@ import Testing
 
 @testable import QpidProton
 
-/// The sessions that owe the peer flows which Proton does not send.
+/// The sessions that must send the peer a flow, because Proton sends none.
 @Suite struct WindowRenewalsTests {
     /// Returns a session whose peer has used `used` transfers of a window of 16. There is room for a full window again.
     private func session(channel: UInt16, used: UInt32) -> PeerSession {

@@ -100,7 +100,7 @@ struct NamedRenewalTests {
         }
     }
 
-    /// The peer finds the window closed when it wants to begin, so no transfer shows that its link waits.
+    /// The window is already closed when the peer's first message is due, so no transfer shows that its link waits.
     @Test func aLinkThatHasNotBegunIsNamedToo() async throws {
         try await withSleeper(2, lag: 9) { session, receivers, sleeper, peer in
             for round in 0..<3 {

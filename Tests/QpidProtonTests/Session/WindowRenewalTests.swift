@@ -32,7 +32,7 @@ struct WindowRenewalTests {
         #expect(window.gain(left: 12 + gain, free: free) == nil)
         #expect(window.gain(left: 12 + gain * 7 / 8, free: free) == nil)
         #expect(window.gain(left: gain / 2, free: free) != nil)
-        // Held bytes leave less room, but an advertised window is never taken back.
+        // Held bytes leave less room, but the library never reduces an advertised window.
         free = 0
         #expect(window.gain(left: 0, free: free) == nil)
         #expect(window.smallGain(left: 5, free: free) == 0)

@@ -93,7 +93,7 @@ final class SoakAccount: Sendable {
         } else if error.fate == .aborted {
             self.count(.aborted)
         } else {
-            self.state.withLock { $0.faults.append("an error has no clear fate: \(error)") }
+            self.state.withLock { $0.faults.append("an error reports no fate: \(error)") }
         }
     }
 

@@ -19,7 +19,7 @@ final class SoakWorld: Sendable {
         var faults: [String] {
             [SoakAccount.Fate.accepted, .rejected].compactMap { fate in
                 let (told, made) = (self.sums.counts[fate] ?? 0, self.decided[fate] ?? 0)
-                return told > made ? "\(told) messages were reported as \(fate), and \(made) were decided so" : nil
+                return told > made ? "\(told) messages were reported as \(fate), \(made) were decided as such" : nil
             }
         }
     }
