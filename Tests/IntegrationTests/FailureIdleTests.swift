@@ -67,7 +67,7 @@ struct FailureIdleTests {
         }
     }
 
-    @Test func noIdleTimeoutAtAll() async throws {
+    @Test func aConnectionWithoutAnIdleTimeoutOpensAndCloses() async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.idleTimeout = nil
         let settings = configuration

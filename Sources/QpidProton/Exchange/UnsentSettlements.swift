@@ -28,7 +28,7 @@ final class UnsentSettlements: Sendable {
         var unwritten = 0
         /// The messages that the application held without a decision at the end, by key, with their sequence.
         var undecided: [SlotKey: UInt64] = [:]
-        /// The messages of which no decision was handed to Proton before the end.
+        /// The messages of which no decision reached Proton before the end.
         var notWritten: Set<SlotKey> = []
         /// The messages whose decision was sent, but which the sender had to settle and did not.
         var unconfirmed: Set<SlotKey> = []
@@ -63,7 +63,7 @@ final class UnsentSettlements: Sendable {
     ///
     /// - Parameters:
     ///   - undecided: The messages that the application holds without a decision, with their sequence.
-    ///   - unsent: The number of decisions that were not handed to Proton.
+    ///   - unsent: The number of decisions that have not reached Proton.
     ///   - untold: The messages of which no decision was sent to the peer.
     ///   - unconfirmed: The messages whose decision was sent, and which the peer has not settled.
     ///   - inDoubt: The sent decisions that the peer may not have read.

@@ -13,7 +13,7 @@ struct DecisionProof {
         let decisions: Int
     }
 
-    /// The number of decisions that were handed to Proton.
+    /// The number of decisions that Proton has received.
     private(set) var sent = 0
     /// The number of these decisions that the peer has certainly read.
     private(set) var proven = 0

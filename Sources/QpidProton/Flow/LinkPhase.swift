@@ -17,7 +17,7 @@ enum LinkPhase: Equatable {
     enum Event: CaseIterable {
         /// This side ends the link.
         case close
-        /// The detach was handed to Proton, and the peer must answer.
+        /// Proton has the detach, and the peer must answer.
         case detach
         case peerDetach
         /// The session or the connection ends.

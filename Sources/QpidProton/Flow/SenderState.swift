@@ -18,7 +18,7 @@ enum SenderState: Equatable {
         case flush
         /// The started message is abandoned.
         case giveUp
-        /// The abort of the message was handed to Proton.
+        /// Proton has the abort of the message.
         case abort
         /// The link ends on this side.
         case end

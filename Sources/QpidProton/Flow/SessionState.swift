@@ -18,7 +18,7 @@ enum SessionState: Equatable {
 
     /// This side has not ended the session.
     ///
-    /// No message of a blocked session may be handed to Proton. Either the peer has not begun the session, its window
+    /// No message of a blocked session may enter Proton. Either the peer has not begun the session, its window
     /// is closed, or bytes in Proton could not be framed.
     case open(isBlocked: Bool)
     /// This side ended the session before the peer began it. The end is sent after the peer's begin.
@@ -42,7 +42,7 @@ enum SessionState: Equatable {
         return self != before
     }
 
-    /// Whether no message may be handed to Proton.
+    /// Whether no message may enter Proton.
     @inline(__always) var isBlocked: Bool { if case .open(isBlocked: false) = self { false } else { true } }
     @inline(__always) var isOpen: Bool { if case .open = self { true } else { false } }
     /// Whether the session has been freed.

@@ -4,7 +4,7 @@ internal import DequeModule
 
 /// The writes of a connection, numbered in order. They end in the same order.
 struct WriteNumbers {
-    /// The last write that was handed to the socket.
+    /// The last write that the socket has received.
     private(set) var issued = 0
     /// The last write that the socket has accepted completely.
     private(set) var done = 0

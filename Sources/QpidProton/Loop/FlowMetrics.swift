@@ -88,7 +88,7 @@ final class FlowMetrics {
         return group
     }
 
-    /// Counts the fate of a message that was not handed to Proton.
+    /// Counts the fate of a message that Proton has not received.
     func count(_ cause: AMQPError, of message: PendingMessage) { self.senders[message.node]?.fail(cause) }
 
     /// Counts bytes that the socket has accepted or lost. Call ``flushIfStopped()`` after the last of them.

@@ -104,7 +104,7 @@ final class LinkMeter {
 
     // MARK: Sending
 
-    /// Counts a piece of the message with this number that was handed to Proton.
+    /// Counts a piece of the message with this number that Proton has received.
     func handOver(_ slice: SendQueue<SenderEndpoint>.Slice, number: Int, at now: Int64) {
         self.handed += slice.ledgerBytes
         if slice.isFirst, !slice.message.isSettled { self.times.begin(number, at: now) }

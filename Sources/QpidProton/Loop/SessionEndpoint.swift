@@ -53,7 +53,7 @@ final class SessionEndpoint {
 
     /// Whether the session has been freed, or the connection has ended.
     @inline(__always) var isDone: Bool { self.state.isDone }
-    /// Whether no message of this session may be handed to Proton.
+    /// Whether no message of this session may enter Proton.
     @inline(__always) var isBlocked: Bool { self.state.isBlocked }
     var isLocallyOpen: Bool { self.state.isOpen && self.session.isLocallyActive }
     /// The answers to links of the peer that were refused or detached before this side has begun the session.

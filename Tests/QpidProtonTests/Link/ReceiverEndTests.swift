@@ -161,7 +161,7 @@ struct ReceiverEndTests {
         }
     }
 
-    @Test(arguments: [nil, true, false]) func onAnAcceptedLinkTheApplicationChooses(delivers: Bool?) async throws {
+    @Test(arguments: [nil, true, false]) func anAcceptedLinkDeliversAsConfigured(delivers: Bool?) async throws {
         var configuration = AMQPConnection.Configuration()
         configuration.acceptsIncoming = true
         try await withPeer(role: .server, configuration: configuration) { connection, peer in

@@ -90,7 +90,7 @@ import Testing
                 let isWrongType = error.detail.hasPrefix("another type than")
                 // Surplus bytes behind the element are detected at the end of the list. A wrong type is reported before
                 // that.
-                let isForestalled = isWrongType && same?.detail.contains("bytes more than the elements take") == true
+                let isForestalled = isWrongType && same?.detail.contains("bytes more than the elements need") == true
                 if let same, !isForestalled {
                     #expect(Self.shifted(same.detail, by: 3) == error.detail, comment)
                     refused += 1

@@ -58,7 +58,7 @@ struct CodecFault: Error {
 
     private var text: String {
         switch self.kind {
-        case .truncated: "the bytes end: \(self.number) more wanted"
+        case .truncated: "the bytes end: \(self.number) more needed"
         case .unknownConstructor: "unknown constructor 0x\(String(self.number, radix: 16))"
         case .invalidBoolean: "a boolean of 0x\(String(self.number, radix: 16))"
         case .invalidScalar: "0x\(String(self.number, radix: 16)) is no Unicode scalar"
@@ -68,7 +68,7 @@ struct CodecFault: Error {
         case .countTooLarge: "a count of \(self.number) elements, more than the bytes can hold"
         case .oddMapCount: "a map of \(self.number) elements, which is odd"
         case .duplicateKey: "a map with the same key twice"
-        case .bytesLeft: "\(self.number) bytes more than the elements take"
+        case .bytesLeft: "\(self.number) bytes more than the elements need"
         case .tooDeep: "values nested too deep"
         case .tooManyElements: "too many elements"
         case .wrongType: "another type than \(Wanted(rawValue: self.number)?.name ?? "wanted")"
