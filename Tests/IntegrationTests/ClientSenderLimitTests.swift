@@ -33,6 +33,39 @@ struct ClientSenderLimitTests {
         }
     }
 
+    @Test func aFullLinkSuspendsTheSenderUntilTheLinkIsLost() async throws {
+        try await withClient { client, peer, proxy in
+            peer.withholdCredit(true)
+            var configuration = AMQPClient.Sender.Configuration(target: "q")
+            configuration.link.sendLimit = AMQPSendLimit(high: .bytes(10_000))
+            let sender = try await client.sender(configuration)
+            let padding = String(repeating: "x", count: 1_000)
+            let sending = Task {
+                for id in 0..<200 { try await sender.enqueue(AMQPMessage(body: "\(id) \(padding)")) }
+            }
+            // One message waits for the link, and the task waits with the next.
+            try await waitUntil("the refusal of a message that may not wait") {
+                guard sender.fates.handedOver >= 10 else { return false }
+                do throws(AMQPError) {
+                    try sender.trySend(AMQPMessage(body: padding))
+                    return false
+                } catch {
+                    return error.blockedBy == [.linkLimit, .credit]
+                }
+            }
+            let accepted = sender.fates.handedOver
+            #expect(accepted <= 20, "\(accepted)")
+            proxy.beginOutage()
+            // Without a link, only the replay limit applies.
+            try await within("the rest") { try await sending.value }
+            #expect(sender.fates.queued >= 200)
+            peer.withholdCredit(false)
+            proxy.endOutage()
+            try await waitUntil("all messages") { sender.unsettledBytes == 0 }
+            #expect(peer.ids.compactMap { Int($0.prefix(while: \.isNumber)) } == Array(0..<200))
+        }
+    }
+
     @Test func anOutageFillsTheReplayLimitButNotMore() async throws {
         try await withClient { client, peer, proxy in
             var configuration = AMQPClient.Sender.Configuration(target: "q")

@@ -58,7 +58,8 @@ extension AMQPClient {
             /// The most bytes of accepted, unsettled messages: 16 MiB by default.
             ///
             /// A message counts for its encoded bytes and 256 B. The sender accepts a larger message when it holds no
-            /// other. Sending suspends at the limit, whether a connection is open or not.
+            /// other. Sending suspends at the limit, whether a connection is open or not. While a link is open, sending
+            /// also suspends at the send limits of the link, its session and its connection.
             ///
             /// The same bytes also count in the ``AMQPConnection/Configuration/sendBudget`` of the connections. Sending
             /// suspends while that budget is full.
@@ -180,6 +181,9 @@ extension AMQPClient {
             settled: Bool? = nil,
             options: AMQPSendOptions = .init()
         ) async throws(AMQPError) -> Tracker {
+            if let tracker = try self.core.sendOnLink(message, settled: settled, options, mayWait: true) {
+                return tracker
+            }
             let encoded = try Self.encoded(message)
             return try await self.core.enqueue(self.core.message(encoded, settled, options, header: message.header))
         }
@@ -196,7 +200,10 @@ extension AMQPClient {
             settled: Bool? = nil,
             options: AMQPSendOptions = .init()
         ) async throws(AMQPError) -> Tracker {
-            try await self.core.enqueue(self.core.message(encoded, settled, options))
+            if let tracker = try self.core.sendOnLink(encoded: encoded, settled: settled, options, mayWait: true) {
+                return tracker
+            }
+            return try await self.core.enqueue(self.core.message(encoded, settled, options))
         }
 
         /// Accepts a message if it fits now. Never suspends.
@@ -214,6 +221,9 @@ extension AMQPClient {
             settled: Bool? = nil,
             options: AMQPSendOptions = .init()
         ) throws(AMQPError) -> Tracker {
+            if let tracker = try self.core.sendOnLink(message, settled: settled, options, mayWait: false) {
+                return tracker
+            }
             let encoded = try Self.encoded(message)
             return try self.core.trySend(self.core.message(encoded, settled, options, header: message.header))
         }
@@ -230,13 +240,14 @@ extension AMQPClient {
             settled: Bool? = nil,
             options: AMQPSendOptions = .init()
         ) throws(AMQPError) -> Tracker {
-            try self.core.trySend(self.core.message(encoded, settled, options))
+            if let tracker = try self.core.sendOnLink(encoded: encoded, settled: settled, options, mayWait: false) {
+                return tracker
+            }
+            return try self.core.trySend(self.core.message(encoded, settled, options))
         }
 
         private static func encoded(_ message: AMQPMessage) throws(AMQPError) -> ByteBuffer {
-            var encoded = SpareBuffers.shared.take()
-            do throws(AMQPError) { try message.encode(into: &encoded) } catch { throw error.concerning(.notSent) }
-            return encoded
+            do throws(AMQPError) { return try message.encoded() } catch { throw error.concerning(.notSent) }
         }
 
         /// Sends the accepted messages, waits for their outcomes, and closes the sender, within a limit.
@@ -257,7 +268,8 @@ extension AMQPClient {
     /// Keep the tracker to await the outcome, or drop it: the message is sent either way.
     public struct Tracker: Hashable, Sendable {
         let tracker: AMQPTracker
-        let key: ClientSender.Queue.Key?
+        /// The number of the message; `nil` if the sender has not accepted it.
+        let sequence: UInt64?
 
         /// The outcome of the message, or the error in its place; `nil` while there is neither.
         public var result: Result<AMQPOutcome, AMQPError>? { self.tracker.result }

@@ -40,10 +40,17 @@ struct ClientMessage: Sendable {
         if let header {
             timeToLive = header.timeToLive
         } else {
-            timeToLive = Self.hasHeader(encoded) ? MessageSections(encoded)?.timeToLive : nil
+            timeToLive = Self.timeToLive(of: encoded)
         }
         let hasRest = timeToLive != nil || options != AMQPSendOptions()
         self.rest = hasRest ? Rest(options, timeToLive, at: now()) : nil
+    }
+
+    /// Creates a message without options and without a time to live.
+    init(_ encoded: ByteBuffer, isSettled: Bool) {
+        self.encoded = encoded
+        self.isSettled = isSettled
+        self.rest = nil
     }
 
     var options: AMQPSendOptions { self.rest?.options ?? AMQPSendOptions() }
@@ -52,6 +59,13 @@ struct ClientMessage: Sendable {
     /// The deadline for the first byte; `nil` for none.
     var deadline: Duration? { self.rest?.deadline }
     var timeToLive: Duration? { self.rest?.timeToLive }
+
+    /// Returns whether an encoded message has a time to live.
+    static func hasTimeToLive(_ encoded: ByteBuffer) -> Bool { self.timeToLive(of: encoded) != nil }
+
+    private static func timeToLive(of encoded: ByteBuffer) -> Duration? {
+        self.hasHeader(encoded) ? MessageSections(encoded)?.timeToLive : nil
+    }
 
     /// Returns whether the message begins with a header. Source: AMQP 1.0 §3.2.1.
     private static func hasHeader(_ encoded: ByteBuffer) -> Bool {

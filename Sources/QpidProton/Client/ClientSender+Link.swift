@@ -13,7 +13,7 @@ extension ClientSender: ClientLink {
         configuration.name = self.name
         // The client's own limit decides about a message that does not fit.
         configuration.overflow = .suspend
-        configuration.isPrepaid = true
+        configuration.keptLimit = self.settings.replayLimit.bytes
         let link = try await session.openSender(configuration)
         await self.waitUntilAnswered()
         let end = self.change { state, _ -> AMQPError? in

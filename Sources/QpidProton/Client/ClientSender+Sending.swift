@@ -23,6 +23,12 @@ extension ClientSender {
             let text = "the delivery-tag has \(tag.count) bytes: it must have 1 to 32"
             throw .client(.invalidArgument, text, fate: .notSent)
         }
+        let isSettled = try self.isSettled(settled)
+        return ClientMessage(encoded, options, isSettled: isSettled, header: header, at: self.clock.now)
+    }
+
+    /// Returns whether a message is sent settled.
+    func isSettled(_ settled: Bool?) throws(AMQPError) -> Bool {
         let mode = self.settings.link.settleMode
         let isSettled =
             switch mode {
@@ -30,11 +36,9 @@ extension ClientSender {
             case .unsettled: false
             case .mixed: settled ?? false
             }
-        if let settled, settled != isSettled {
-            let text = "the link's settle mode is \(isSettled ? "settled" : "unsettled")"
-            throw .client(.invalidArgument, text, fate: .notSent)
-        }
-        return ClientMessage(encoded, options, isSettled: isSettled, header: header, at: self.clock.now)
+        guard let settled, settled != isSettled else { return isSettled }
+        let text = "the link's settle mode is \(isSettled ? "settled" : "unsettled")"
+        throw .client(.invalidArgument, text, fate: .notSent)
     }
 
     /// Accepts a message, and suspends until it fits.
@@ -67,7 +71,11 @@ extension ClientSender {
         self.change { state, work in
             if let end = state.end { return .refused(end.concerning(.notSent)) }
             let bytes = message.encoded.readableBytes
-            if state.waiting.isEmpty, self.reserve(bytes, &state) { return .accepted(self.accept(message, &state)) }
+            // A task that may wait does not fill the queue while the link is full.
+            let mustWait = waits && state.isFeeding && self.settings.link.overflow == .suspend
+            if state.waiting.isEmpty, !mustWait, self.reserve(bytes, &state) {
+                return .accepted(self.accept(message, &state))
+            }
             switch self.settings.link.overflow {
             case .suspend where waits:
                 let reply = Reply<AMQPClient.Tracker>()
@@ -99,7 +107,7 @@ extension ClientSender {
             state.nextExpiry = min(state.nextExpiry ?? deadline, deadline)
             state.hasDeadlines = true
         }
-        return AMQPClient.Tracker(tracker: promise.tracker, key: key)
+        return AMQPClient.Tracker(tracker: promise.tracker, sequence: key.sequence)
     }
 
     private func drop(_ message: ClientMessage, _ state: inout State, _ work: inout Work) -> AMQPClient.Tracker {
@@ -109,11 +117,13 @@ extension ClientSender {
         error.condition = .dropped
         error.scope = .delivery
         work.resolved.append((promise, .failure(error)))
-        return AMQPClient.Tracker(tracker: promise.tracker, key: nil)
+        return AMQPClient.Tracker(tracker: promise.tracker, sequence: nil)
     }
 
     private func refusal(_ bytes: Int, _ state: State) -> AMQPError {
-        let budget = state.queue.hasRoom(for: bytes) ? state.share?.budget : nil
+        let hasRoom = state.queue.hasRoom(for: bytes)
+        if hasRoom, state.isFeeding, state.refused == nil, let error = state.link?.firstRefusal { return error }
+        let budget = hasRoom ? state.share?.budget : nil
         let isBudget = budget != nil
         let limit = budget.map { "memory budget of \($0.limit)" } ?? "replay limit of \(self.settings.replayLimit)"
         let shared = budget.map { " of \($0.used.bytes) in the budget" } ?? ""
@@ -133,7 +143,7 @@ extension ClientSender {
 
     /// Admits waiting tasks, in their order, while their messages fit.
     func admit(_ state: inout State, _ work: inout Work) {
-        if state.isFull, !state.queue.hasAmpleRoom { return }
+        if state.isFeeding || state.isFull && !state.queue.hasAmpleRoom { return }
         state.isFull = false
         while let first = state.waiting.first,
             self.reserve(first.message.encoded.readableBytes, &state, for: first.reply)
@@ -141,7 +151,7 @@ extension ClientSender {
             state.waiting.removeFirst()
             work.admitted.append((first.reply, .success(self.accept(first.message, &state))))
         }
-        guard !work.admitted.isEmpty, !state.isFeeding, let link = state.link else { return }
+        guard !work.admitted.isEmpty, let link = state.link else { return }
         self.pump(&state, link, at: self.now(state), &work)
     }
 
@@ -165,7 +175,7 @@ extension ClientSender {
         do {
             return try await tracker.outcome()
         } catch let error where error.condition == .cancelled && tracker.result == nil {
-            guard let key = tracker.key, self.withdraw(key) else {
+            guard self.withdraw(tracker) else {
                 if let result = tracker.result { return try result.get() }
                 var error = AMQPError.client(.cancelled, "the task was cancelled", fate: .inDoubt)
                 error.tracker = tracker.tracker
@@ -175,8 +185,10 @@ extension ClientSender {
         }
     }
 
-    private func withdraw(_ key: Queue.Key) -> Bool {
-        self.change { state, work in
+    private func withdraw(_ tracker: AMQPClient.Tracker) -> Bool {
+        guard let sequence = tracker.sequence else { return false }
+        return self.change { state, work in
+            let key = Queue.Key(slot: tracker.tracker.reply.place, sequence: sequence)
             guard let entry = state.queue.withdraw(key) else { return false }
             let error = AMQPError.client(.cancelled, "the task was cancelled", fate: .notSent)
             work.resolved.append((entry.content.promise, .failure(error)))

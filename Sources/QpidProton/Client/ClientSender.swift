@@ -7,7 +7,8 @@ internal import Synchronization
 /// The core of a client's sender: its messages and its current link.
 ///
 /// Tasks and event loops change it under one lock, and act on the change after releasing it. A sending task hands its
-/// message to the link itself, without a hop.
+/// message to the link itself, without a hop. While the link has room, it holds the only copy of the message: see
+/// ``sendOnLink(_:settled:_:mayWait:)``.
 final class ClientSender: Sendable {
     typealias Queue = ReplayQueue<Accepted>
 
@@ -61,8 +62,8 @@ final class ClientSender: Sendable {
 
     /// The work to do after releasing the lock.
     struct Work: Sendable {
-        /// The buffers of settled messages, for reuse.
-        var spares: [ByteBuffer] = []
+        /// The answers of links, among them those that resolve the trackers of messages without a place.
+        var answers: [TrackerSource.Answer] = []
         var resolved = FewElements<(promise: TrackerPromise, answer: Result<AMQPOutcome, AMQPError>)>()
         var admitted: [(reply: Reply<AMQPClient.Tracker>, answer: Result<AMQPClient.Tracker, AMQPError>)] = []
         var replies: [Reply<Void>] = []
@@ -76,7 +77,7 @@ final class ClientSender: Sendable {
     let name: String
     let clock: ClientClock
     let first = Reply<Void>()
-    private let state: Mutex<State>
+    let state: Mutex<State>
 
     /// - Parameter budget: The send budget of the connections, in which all messages count; `nil` for none.
     init(
@@ -165,7 +166,7 @@ final class ClientSender: Sendable {
     }
 
     private func perform(_ work: Work) {
-        if !work.spares.isEmpty { SpareBuffers.shared.giveBack(work.spares) }
+        for answer in work.answers { self.resolveOnLink(answer) }
         work.resolved.forEach { $0.promise.resolve($0.answer) }
         for admitted in work.admitted { admitted.reply.resolve(admitted.answer) }
         for reply in work.replies { reply.resolve(.success(())) }
@@ -195,7 +196,8 @@ final class ClientSender: Sendable {
                     encoded: bytes,
                     settled: next.entry.isSettled,
                     options: options,
-                    as: next.entry.content.promise
+                    as: next.entry.content.promise,
+                    mayWait: true
                 )
             } catch {
                 guard error.condition == .wouldBlock else {
@@ -254,20 +256,29 @@ final class ClientSender: Sendable {
     /// Handles a link's reports about messages.
     private func answer(_ answers: [TrackerSource.Answer]) {
         self.change { state, work in
-            work.spares.reserveCapacity(answers.count)
-            for answer in answers {
-                let promise = answer.promise
-                guard let key = state.queue.key(at: promise.place) else { continue }
-                assert(state.queue.entry(key)?.content.promise == promise, "an answer for another message")
-                switch answer.result {
-                case .success(let outcome):
-                    guard let entry = state.queue.settle(key, outcome) else { continue }
-                    work.resolved.append((promise, answer.result))
-                    work.spares.append(entry.content.message.encoded)
-                case .failure(let error): self.fail(&state, key, error, &work)
-                }
-            }
+            for answer in answers { self.receive(answer, &state, &work) }
+            work.answers = answers
         }
+    }
+
+    private func receive(_ answer: TrackerSource.Answer, _ state: inout State, _ work: inout Work) {
+        let promise = answer.promise
+        switch (answer.result, promise.kept) {
+        case (.success(let outcome), let message?): state.queue.settleOnLink(bytes: message.bytes.count, outcome)
+        case (.failure(let error), let message?):
+            self.fail(&state, self.takeBack(message, promise, &state), error, &work)
+        case (.success(let outcome), nil):
+            guard let key = self.key(of: promise, state), state.queue.settle(key, outcome) != nil else { return }
+            work.resolved.append((promise, answer.result))
+        case (.failure(let error), nil):
+            if let key = self.key(of: promise, state) { self.fail(&state, key, error, &work) }
+        }
+    }
+
+    private func key(of promise: TrackerPromise, _ state: borrowing State) -> Queue.Key? {
+        guard let key = state.queue.key(at: promise.place) else { return nil }
+        assert(state.queue.entry(key)?.content.promise == promise, "an answer for another message")
+        return key
     }
 
     /// Handles the failure of a message: by itself, or with its link.

@@ -27,19 +27,35 @@ struct PlaceList<Element> {
     /// Returns the place behind a place; -1 at the end.
     func next(_ place: Int) -> Int { self.places[place].next }
 
+    /// Returns the place before a place; -1 at the front.
+    func previous(_ place: Int) -> Int { self.places[place].previous }
+
     /// Adds an element at the end, and returns its place.
     mutating func append(_ element: Element) -> Int {
-        let place: Int
-        if let reused = self.free.popLast() {
-            place = reused
-        } else {
-            place = self.places.count
-            self.places.append(Place())
-        }
+        let place = self.freePlace()
         self.places[place] = Place(element: element, previous: self.last, next: -1)
         if self.last >= 0 { self.places[self.last].next = place } else { self.first = place }
         self.last = place
         return place
+    }
+
+    /// Adds an element behind another, and returns its place.
+    ///
+    /// - Parameter previous: The place of the other element; -1 to add the element at the front.
+    mutating func insert(_ element: Element, after previous: Int) -> Int {
+        let next = previous >= 0 ? self.places[previous].next : self.first
+        guard next >= 0 else { return self.append(element) }
+        let place = self.freePlace()
+        self.places[place] = Place(element: element, previous: previous, next: next)
+        self.places[next].previous = place
+        if previous >= 0 { self.places[previous].next = place } else { self.first = place }
+        return place
+    }
+
+    private mutating func freePlace() -> Int {
+        if let reused = self.free.popLast() { return reused }
+        self.places.append(Place())
+        return self.places.count - 1
     }
 
     /// Removes the element at a place.

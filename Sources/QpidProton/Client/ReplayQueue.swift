@@ -6,6 +6,9 @@
 /// acceptance. When a link is lost, the queue starts again from its first message. Messages in doubt come first,
 /// because messages leave in order.
 ///
+/// A message that a link can accept at once has no place in the queue, which only counts it: see
+/// ``acceptOnLink(bytes:)``. It gets its place when its link is lost.
+///
 /// A link has a turn: it begins with ``begin()`` and is lost with the first failure or with ``end()``. The next turn
 /// begins when every message of the last has been answered: see ``isAnswered``.
 struct ReplayQueue<Content> {
@@ -28,7 +31,10 @@ struct ReplayQueue<Content> {
     private var contents: [Content?] = []
     /// The first message that the link of this turn has not received.
     private var cursor = -1
-    private var nextSequence: UInt64 = 0
+    /// The number of the next message.
+    private(set) var nextSequence: UInt64 = 0
+    /// The place of the last message that returned without a place; the next one usually follows it.
+    private var lastReturned = -1
     /// The first message that returned in doubt in this turn.
     private var head: Key?
     private var poison: (sequence: UInt64, losses: Int)?
@@ -85,9 +91,13 @@ struct ReplayQueue<Content> {
         self.used += figures.charge
         self.peak = max(self.peak, self.used)
         let slot = self.list.append(figures)
-        if slot < self.contents.count { self.contents[slot] = content } else { self.contents.append(content) }
+        self.store(content, at: slot)
         if self.cursor < 0 { self.cursor = slot }
         return Key(slot: slot, sequence: figures.sequence)
+    }
+
+    private mutating func store(_ content: Content, at slot: Int) {
+        if slot < self.contents.count { self.contents[slot] = content } else { self.contents.append(content) }
     }
 
     /// Counts a message that was refused.
@@ -125,6 +135,50 @@ struct ReplayQueue<Content> {
         self.cursor = self.list.first
         self.head = nil
     }
+
+    /// Whether the link of this turn may receive a message ahead of the queue, because no message waits for the link.
+    var isPassable: Bool { self.isOpen && self.cursor < 0 }
+
+    /// Counts a message that the link of this turn has accepted at once. The caller keeps the message and its sequence
+    /// number, until ``settleOnLink(bytes:_:)`` or ``returnFromLink(_:sequence:bytes:isSettled:)``.
+    ///
+    /// - Returns: The sequence number.
+    mutating func acceptOnLink(bytes: Int) -> UInt64 {
+        assert(self.isPassable, "the message overtakes the queue")
+        defer { self.nextSequence += 1 }
+        self.counts.handedOver += 1
+        self.counts.inFlight += 1
+        self.used += Self.charge(bytes)
+        self.peak = max(self.peak, self.used)
+        return self.nextSequence
+    }
+
+    /// Counts the outcome of a message without a place.
+    mutating func settleOnLink(bytes: Int, _ outcome: AMQPOutcome) {
+        self.counts.inFlight -= 1
+        self.counts.count(outcome)
+        self.used -= Self.charge(bytes)
+        self.completeLoss()
+    }
+
+    /// Gives a message its place, in order, after its link has reported its failure. The message still counts as on the
+    /// link until the next call about it.
+    mutating func returnFromLink(_ content: Content, sequence: UInt64, bytes: Int, isSettled: Bool) -> Key {
+        var figures = Figures(sequence: sequence, bytes: bytes, deadline: nil, isSettled: isSettled)
+        figures.isInFlight = true
+        figures.attempts = 1
+        // Links return messages nearly in order, so the place is near that of the message before.
+        var previous = self.list[self.lastReturned] != nil ? self.lastReturned : self.list.last
+        while previous >= 0, self.sequence(at: previous) > sequence { previous = self.list.previous(previous) }
+        var next = previous >= 0 ? self.list.next(previous) : self.list.first
+        while next >= 0, self.sequence(at: next) < sequence { (previous, next) = (next, self.list.next(next)) }
+        let slot = self.list.insert(figures, after: previous)
+        self.store(content, at: slot)
+        self.lastReturned = slot
+        return Key(slot: slot, sequence: sequence)
+    }
+
+    private func sequence(at slot: Int) -> UInt64 { self.list[slot]?.sequence ?? 0 }
 
     /// Returns the next message for the link; `nil` for none. Finishes expired messages instead of returning them.
     mutating func next(at now: Duration) -> (key: Key, entry: Entry)? {

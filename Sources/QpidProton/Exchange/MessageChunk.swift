@@ -11,16 +11,20 @@ final class MessageChunk: @unchecked Sendable {
     let memory: UnsafeMutableRawBufferPointer
     /// A message that is a buffer already, or is too large to copy.
     private let buffer: ByteBuffer?
+    /// The sum in which the memory counts until it is freed.
+    private let total: ChunkTotal?
     let uses = UseCount()
 
-    private init(_ memory: UnsafeMutableRawBufferPointer, _ buffer: ByteBuffer?) {
+    private init(_ memory: UnsafeMutableRawBufferPointer, _ buffer: ByteBuffer?, _ total: ChunkTotal? = nil) {
         self.memory = memory
         self.buffer = buffer
+        self.total = total
+        total?.add(memory.count)
     }
 
     /// Returns a chunk that lives until it is closed and all uses have ended.
-    static func make(capacity: Int) -> MessageChunk {
-        self.retained(MessageChunk(ChunkPool.shared.take(capacity), nil))
+    static func make(capacity: Int, in total: ChunkTotal? = nil) -> MessageChunk {
+        self.retained(MessageChunk(ChunkPool.shared.take(capacity), nil, total))
     }
 
     /// Returns one message in memory of its own.
@@ -35,7 +39,10 @@ final class MessageChunk: @unchecked Sendable {
         return chunk
     }
 
-    deinit { ChunkPool.shared.giveBack(self.memory) }
+    deinit {
+        ChunkPool.shared.giveBack(self.memory)
+        self.total?.add(-self.memory.count)
+    }
 
     fileprivate func withBytes(_ range: Range<Int>, _ body: (UnsafeRawBufferPointer) -> Void) {
         guard let buffer = self.buffer else {
@@ -43,6 +50,15 @@ final class MessageChunk: @unchecked Sendable {
         }
         buffer.withUnsafeReadableBytes { body(UnsafeRawBufferPointer(rebasing: $0[range])) }
     }
+}
+
+/// The memory of the chunks of one link, in bytes.
+final class ChunkTotal: Sendable {
+    private let sum = Atomic(0)
+
+    var bytes: Int { self.sum.load(ordering: .relaxed) }
+
+    fileprivate func add(_ bytes: Int) { self.sum.add(bytes, ordering: .relaxed) }
 }
 
 /// The memory of finished large chunks of all connections, kept for further chunks. The system reclaims freed memory of
@@ -119,6 +135,15 @@ struct MessageBytes: Sendable {
     }
 }
 
+/// A message whose bytes its holder keeps in the memory of the link: a plain value.
+struct KeptMessage: Sendable {
+    /// The bytes. The holder releases them once with ``MessageBytes/done()``, as the link does.
+    let bytes: MessageBytes
+    /// The number of the message with its holder.
+    let number: UInt64
+    let isSettled: Bool
+}
+
 /// The memory for one sender's messages. The sender uses a chunk again once all its messages are done. Otherwise it
 /// continues with a further chunk.
 ///
@@ -133,30 +158,44 @@ struct MessageMemory {
 
     private var chunk: MessageChunk?
     private var offset = 0
-    private var messages = 0
+    /// The uses of the chunk by messages: one for the link, and one for a holder that keeps the message.
+    private var uses = 0
+    /// The most bytes of chunks with messages that their holder keeps.
+    private let keptLimit: Int
+    /// The memory of all chunks; `nil` without a holder.
+    private let total: ChunkTotal?
+
+    /// - Parameter keptLimit: The most bytes of chunks with messages that their holder keeps; `nil` without a holder.
+    init(keptLimit: Int? = nil) {
+        self.keptLimit = keptLimit ?? 0
+        self.total = keptLimit.map { _ in ChunkTotal() }
+    }
 
     /// Writes a message and hands it over. Does nothing if the message is larger than ``largestMessage``.
     ///
     /// - Parameters:
+    ///   - isKept: Whether the holder of the message keeps the bytes too. Such a message is placed only while the chunks
+    ///     are within their limit: one kept message prevents the release of a whole chunk.
     ///   - bound: The largest possible size; evaluated if the rest of the chunk may be too small.
     ///   - write: Writes the message and returns its size; `nil` if the memory does not suffice.
     ///   - handOver: Receives the message; returns false if there is no room for it.
-    /// - Returns: Whether the message was small enough.
+    /// - Returns: Whether the message was small enough, and the chunks within their limit.
     @inline(__always)
     mutating func place(
+        isKept: Bool = false,
         bound: () throws(AMQPError) -> Int,
         _ write: (UnsafeMutableRawBufferPointer) throws(AMQPError) -> Int?,
         _ handOver: (MessageBytes) throws(AMQPError) -> Bool
     ) throws(AMQPError) -> Bool {
         if let chunk = self.chunk, let size = try write(self.rest(of: chunk)) {
-            try self.handOver(chunk, size, handOver)
+            try self.handOver(chunk, size, isKept, handOver)
             return true
         }
         let bound = try bound()
-        guard bound <= Self.largestMessage else { return false }
-        let chunk = self.room(bound)
-        guard let size = try write(self.rest(of: chunk)) else { return false }
-        try self.handOver(chunk, size, handOver)
+        guard bound <= Self.largestMessage, let chunk = self.room(bound, isKept),
+            let size = try write(self.rest(of: chunk))
+        else { return false }
+        try self.handOver(chunk, size, isKept, handOver)
         return true
     }
 
@@ -170,26 +209,29 @@ struct MessageMemory {
     private mutating func handOver(
         _ chunk: MessageChunk,
         _ size: Int,
+        _ isKept: Bool,
         _ body: (MessageBytes) throws(AMQPError) -> Bool
     ) throws(AMQPError) {
         guard try body(MessageBytes(chunk, self.offset..<self.offset + size)) else { return }
         self.offset += size
-        self.messages += 1
+        self.uses += isKept ? 2 : 1
     }
 
-    private mutating func room(_ bound: Int) -> MessageChunk {
+    /// Returns a chunk with room for a message; `nil` if the chunks would exceed the limit of kept messages.
+    private mutating func room(_ bound: Int, _ isKept: Bool) -> MessageChunk? {
         if let chunk = self.chunk {
             if chunk.memory.count - self.offset >= bound { return chunk }
-            if chunk.memory.count >= bound, chunk.uses.restart(after: self.messages) {
+            if chunk.memory.count >= bound, chunk.uses.restart(after: self.uses) {
                 self.offset = 0
-                self.messages = 0
+                self.uses = 0
                 return chunk
             }
         }
         let small = self.chunk == nil ? Self.firstChunk : Self.smallChunk
         let capacity = bound > Self.smallMessage ? ChunkPool.size : small
+        if isKept, let total = self.total, total.bytes + capacity > self.keptLimit { return nil }
         self.close()
-        let chunk = MessageChunk.make(capacity: capacity)
+        let chunk = MessageChunk.make(capacity: capacity, in: self.total)
         self.chunk = chunk
         return chunk
     }
@@ -197,9 +239,9 @@ struct MessageMemory {
     /// Abandons the chunk, which is freed with its last message.
     mutating func close() {
         guard let chunk = self.chunk else { return }
-        if chunk.uses.close(after: self.messages) { Unmanaged.passUnretained(chunk).release() }
+        if chunk.uses.close(after: self.uses) { Unmanaged.passUnretained(chunk).release() }
         self.chunk = nil
         self.offset = 0
-        self.messages = 0
+        self.uses = 0
     }
 }

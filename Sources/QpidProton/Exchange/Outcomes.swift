@@ -19,7 +19,7 @@ final class OutcomeBlock: @unchecked Sendable {
         let state = Atomic<State>(.open)
         /// The number of times that the message may have been sent, for a message that outlives its links.
         let attempts = Atomic<UInt16>(0)
-        /// The place of that message with its holder. The holder sets it before a link receives the promise.
+        /// The place of that message with its holder, which reads and changes it under its lock.
         var place: UInt32 = 0
         /// The number of the waiting task; 0 for a callback.
         var id: UInt32 = 0
@@ -77,6 +77,9 @@ final class OutcomeBlock: @unchecked Sendable {
     fileprivate let slots: UnsafeMutablePointer<Slot>
     /// The holder of the messages; `nil` if they do not outlive their links.
     fileprivate let owner: OutcomeOwner?
+    /// The bytes of the messages that their holder keeps, with a place for each slot; `nil` without a holder. Only the
+    /// holder uses them, under its lock or after the answer.
+    private let kept: UnsafeMutablePointer<KeptMessage?>?
     /// The callbacks, with a place for each slot; `nil` until the first callback.
     private let callbacks = Atomic<UnsafeMutablePointer<Callback?>?>(nil)
     fileprivate let rest = Mutex(Rest())
@@ -87,6 +90,8 @@ final class OutcomeBlock: @unchecked Sendable {
     fileprivate init(_ owner: OutcomeOwner?) {
         self.owner = owner
         self.slots = .allocate(capacity: Self.capacity)
+        self.kept = owner.map { _ in .allocate(capacity: Self.capacity) }
+        self.kept?.initialize(repeating: nil, count: Self.capacity)
         for index in 0..<Self.capacity {
             (self.slots + index).initialize(to: Slot(block: Unmanaged.passUnretained(self)))
         }
@@ -97,6 +102,7 @@ final class OutcomeBlock: @unchecked Sendable {
     deinit {
         self.slots.deinitialize(count: Self.capacity)
         self.slots.deallocate()
+        self.kept?.deallocate()
         if let callbacks = self.callbacks.load(ordering: .acquiring) { Self.free(callbacks) }
     }
 
@@ -199,6 +205,15 @@ struct OutcomePromise: Equatable, @unchecked Sendable {
         nonmutating set { self.slot.pointee.place = UInt32(truncatingIfNeeded: newValue) }
     }
 
+    /// The bytes of the message while they are in the memory of its link and its holder keeps them. The promise must
+    /// have a holder.
+    var kept: KeptMessage? {
+        get { self.slot.pointee.block._withUnsafeGuaranteedRef { $0.kept?[self.slot - $0.slots] } }
+        nonmutating set {
+            self.slot.pointee.block._withUnsafeGuaranteedRef { $0.kept?[self.slot - $0.slots] = newValue }
+        }
+    }
+
     /// The holder of the message; `nil` if the message does not outlive its link.
     var owner: OutcomeOwner? { self.slot.pointee.block._withUnsafeGuaranteedRef { $0.owner } }
 
@@ -278,6 +293,9 @@ struct OutcomeReply: Replying, Hashable {
             return rest.answers[self.index]
         }
     }
+
+    /// The place of the message with its holder, which reads it under its lock.
+    var place: Int { Int(self.slot.pointee.place) }
 
     /// The number of times that the message may have been sent, if its holder counts them.
     var attempts: Int { Int(self.slot.pointee.attempts.load(ordering: .relaxed)) }

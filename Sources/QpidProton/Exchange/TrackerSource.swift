@@ -7,7 +7,7 @@ struct TrackerPromise: Equatable, Sendable {
     /// The tracker that the promise resolves.
     var tracker: AMQPTracker { AMQPTracker(self.promise.reply) }
 
-    /// The place of the message with its holder. The holder sets it before a link receives the promise.
+    /// The place of the message with its holder, which reads and changes it under its lock.
     var place: Int {
         get { self.promise.place }
         nonmutating set { self.promise.place = newValue }
@@ -19,8 +19,20 @@ struct TrackerPromise: Equatable, Sendable {
         nonmutating set { self.promise.attempts = newValue }
     }
 
-    /// Sets the outcome, or the error in its place.
-    func resolve(_ answer: Result<AMQPOutcome, AMQPError>) { self.promise.finish(answer) }
+    /// The message while its bytes are in the memory of its link and the holder keeps them.
+    var kept: KeptMessage? {
+        get { self.promise.kept }
+        nonmutating set { self.promise.kept = newValue }
+    }
+
+    /// Sets the outcome, or the error in its place. Releases the bytes that the holder still keeps.
+    func resolve(_ answer: Result<AMQPOutcome, AMQPError>) {
+        if let kept = self.kept {
+            self.kept = nil
+            kept.bytes.done()
+        }
+        self.promise.finish(answer)
+    }
 }
 
 /// The source of trackers of messages that no link has accepted yet. The holder of the messages resolves the trackers.
@@ -37,6 +49,8 @@ struct TrackerSource: Sendable {
     }
 
     private var source: OutcomeSource
+    /// A promise for which there was no message.
+    private var spare: TrackerPromise?
 
     /// - Parameter body: Receives the answers of the links, on their event loops and without a lock.
     init(_ body: @escaping @Sendable ([Answer]) -> Void) {
@@ -44,8 +58,16 @@ struct TrackerSource: Sendable {
     }
 
     /// Returns the next promise.
-    mutating func next() -> TrackerPromise { TrackerPromise(promise: self.source.next().promise) }
+    mutating func next() -> TrackerPromise {
+        self.spare.take() ?? TrackerPromise(promise: self.source.next().promise)
+    }
+
+    /// Returns a promise that no message has used, for the next message.
+    mutating func putBack(_ promise: TrackerPromise) { self.spare = promise }
 
     /// Frees the memory when all promises are resolved.
-    mutating func close() { self.source.close() }
+    mutating func close() {
+        self.spare.take()?.resolve(.failure(.senderClosed))
+        self.source.close()
+    }
 }

@@ -19,14 +19,16 @@ public final class AMQPSender: AMQPLink {
     let outbox: Outbox
     private let settles: AMQPSenderSettleMode
     let overflow: AMQPOverflow
-    private let arena = Mutex(MessageMemory())
+    let arena: Mutex<MessageMemory>
 
     init(
         _ opened: OpenedSender,
         _ attachment: LinkStatus.Attachment,
         _ session: AMQPSession,
-        settles: AMQPSenderSettleMode
+        settles: AMQPSenderSettleMode,
+        keptLimit: Int? = nil
     ) {
+        self.arena = Mutex(MessageMemory(keptLimit: keptLimit))
         self.core = LinkCore(session: session, status: opened.status, attachment: attachment)
         self.lane = opened.lane
         self.node = opened.node
@@ -196,35 +198,7 @@ public final class AMQPSender: AMQPLink {
         try self.transfer(self.admit(encoded, settled, self.choice(options)))
     }
 
-    /// Accepts a message that outlives the link, and answers through its promise. Otherwise the same as
-    /// ``trySend(encoded:settled:options:)``.
-    func trySend(
-        encoded: ByteBuffer,
-        settled: Bool,
-        options: AMQPSendOptions,
-        as promise: TrackerPromise
-    ) throws(AMQPError) {
-        _ = try self.transfer(self.admit(encoded, settled, self.choice(options), promise.promise))
-    }
-
-    /// Accepts a message that outlives the link, and answers through its promise. Suspends only until there is room for
-    /// the message. Otherwise the same as ``enqueue(encoded:settled:options:)``.
-    func enqueue(
-        encoded: ByteBuffer,
-        settled: Bool,
-        options: AMQPSendOptions,
-        as promise: TrackerPromise
-    ) async throws(AMQPError) {
-        let choice = try self.choice(options)
-        switch try self.admit(encoded, settled, choice, promise.promise, mayWait: true) {
-        case .admitted: break
-        case .closed: throw self.endedError
-        case .full:
-            _ = try await self.admit(encoded, .whole, isSettled: self.isSettled(settled), choice, promise.promise)
-        }
-    }
-
-    private func transfer(_ admission: Outbox.Admission) throws(AMQPError) -> AMQPTracker {
+    func transfer(_ admission: Outbox.Admission) throws(AMQPError) -> AMQPTracker {
         switch admission {
         case .admitted(let reply): return AMQPTracker(reply)
         case .closed: throw self.endedError
@@ -283,7 +257,7 @@ public final class AMQPSender: AMQPLink {
         }
     }
 
-    private func admit(
+    func admit(
         _ encoded: ByteBuffer,
         _ settled: Bool?,
         _ choice: SendChoice?,

@@ -49,7 +49,7 @@ final class SenderEndpoint: LinkEndpoint {
             limit,
             parent: self.session.node,
             self.status,
-            isPrepaid: configuration.isPrepaid
+            isPrepaid: configuration.keptLimit != nil
         )
         self.lane = lane
         self.node = node

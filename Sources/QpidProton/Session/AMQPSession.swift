@@ -65,7 +65,13 @@ public final class AMQPSession: Sendable {
             .session(self.status, .openSender(configuration, within: timeout, $0))
         }
         let attachment = try await self.attachment(opened.status, giveUp: .sender(opened.status, .close(nil)))
-        return AMQPSender(opened, attachment, self, settles: configuration.settleMode)
+        return AMQPSender(
+            opened,
+            attachment,
+            self,
+            settles: configuration.settleMode,
+            keptLimit: configuration.keptLimit
+        )
     }
 
     /// Opens a receiver from an address.

@@ -48,8 +48,9 @@ extension AMQPSender {
         /// The relative share of the sender among senders of its priority that all have messages waiting: 1 to 100, 1
         /// by default.
         public var weight = 1
-        /// Whether the holder of the messages counts them in the connection's send budget. The link then does not.
-        var isPrepaid = false
+        /// The most bytes of the link's memory for messages that their holder keeps until their settlement; `nil`
+        /// without a holder. A holder counts its messages in the connection's send budget, and the link does not.
+        var keptLimit: Int?
 
         /// Creates a configuration.
         ///

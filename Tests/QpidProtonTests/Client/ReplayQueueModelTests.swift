@@ -20,7 +20,7 @@ struct ReplayQueueModelTests {
                 return
             }
         }
-        #expect(model.losses > run.steps / 400 && model.doubles > 10 && model.poisoned > 0)
+        #expect(model.losses > run.steps / 400 && model.doubles > 10 && model.poisoned > 0 && model.returned > 100)
     }
 }
 
@@ -34,6 +34,9 @@ private struct ReplayModel {
     private var nextID = 0
     /// On the link: not yet sent, and sent, in order.
     private var unsent: [(key: Queue.Key, id: Int)] = []
+    /// The messages that the link accepted at once, by their sequence numbers. They have no place in the queue.
+    private var direct: [UInt64: (id: Int, bytes: Int, isSettled: Bool)] = [:]
+    private(set) var returned = 0
     private var sent: [(key: Queue.Key, id: Int)] = []
     private var hasLink = false
     /// The ids that the peer has read, in order; and those of the first arrivals.
@@ -91,9 +94,31 @@ private struct ReplayModel {
             self.queue.dropOldest(for: bytes)
             guard self.queue.hasRoom(for: bytes) else { return self.queue.refuse(.dropped) }
         }
+        if self.queue.isPassable, self.random.chance(50) { return self.acceptOnLink(bytes) }
         let deadline = self.random.chance(15) ? self.now + .milliseconds(self.random.number(0...400)) : nil
         _ = self.queue.accept(self.nextID, bytes: bytes, deadline: deadline, isSettled: self.random.chance(10))
         self.nextID += 1
+    }
+
+    private mutating func acceptOnLink(_ bytes: Int) {
+        let sequence = self.queue.acceptOnLink(bytes: bytes)
+        self.direct[sequence] = (self.nextID, bytes, self.random.chance(10))
+        self.attempts[self.nextID] = 1
+        self.note("\(self.nextID) to the link at once")
+        self.unsent.append((Queue.Key(slot: -1, sequence: sequence), self.nextID))
+        self.nextID += 1
+    }
+
+    /// Returns the key of a message on the link, and gives it a place if it has none.
+    private mutating func place(_ key: Queue.Key) -> Queue.Key {
+        guard let message = self.direct.removeValue(forKey: key.sequence) else { return key }
+        self.returned += 1
+        return self.queue.returnFromLink(
+            message.id,
+            sequence: key.sequence,
+            bytes: message.bytes,
+            isSettled: message.isSettled
+        )
     }
 
     private mutating func handOver() {
@@ -130,8 +155,13 @@ private struct ReplayModel {
         let message = self.sent.remove(at: index)
         self.read.remove(message.key)
         if self.random.chance(3) {
-            guard let failed = self.queue.fail(message.key, .notSent) else { return self.require(false, "gone") }
+            guard let failed = self.queue.fail(self.place(message.key), .notSent) else {
+                return self.require(false, "gone")
+            }
             self.finish(message.id, "\(failed.fate)")
+        } else if let direct = self.direct.removeValue(forKey: message.key.sequence) {
+            self.queue.settleOnLink(bytes: direct.bytes, .accepted)
+            self.finish(message.id, "accepted")
         } else {
             guard self.queue.settle(message.key, .accepted) != nil else { return self.require(false, "gone") }
             self.finish(message.id, "accepted")
@@ -159,7 +189,7 @@ private struct ReplayModel {
         // The answers come in any order, and the end of the link before or after them.
         back.shuffle(using: &self.random)
         if self.random.chance(50) { self.queue.end() }
-        for (key, fate) in back { self.queue.comeBack(key, fate) }
+        for (key, fate) in back { self.queue.comeBack(self.place(key), fate) }
         self.queue.end()
         self.sent = []
         self.unsent = []

@@ -36,6 +36,39 @@ struct ReplayQueueTests {
         #expect(self.names(self.takeAll(&queue), in: queue) == ["c"])
     }
 
+    @Test func aMessageThatTheLinkAcceptsAtOnceHasNoPlaceUntilItReturns() {
+        var queue = Queue()
+        #expect(!queue.isPassable, "there is no link")
+        queue.begin()
+        let first = queue.acceptOnLink(bytes: 10)
+        let second = queue.acceptOnLink(bytes: 20)
+        #expect(queue.count == 2 && queue.used == 30 + 2 * Queue.overhead && !queue.hasNext)
+        queue.settleOnLink(bytes: 10, .accepted)
+        #expect(queue.counts.accepted == 1 && queue.used == 20 + Queue.overhead && queue.counts.addUp)
+        let third = queue.acceptOnLink(bytes: 30)
+        _ = queue.accept("d", bytes: 40)
+        #expect(!queue.isPassable, "a message would overtake another that waits")
+        // The link reports its messages out of order, and after a newer message.
+        let places = [(third, "c", 30), (second, "b", 20)].map { sequence, name, bytes in
+            queue.returnFromLink(name, sequence: sequence, bytes: bytes, isSettled: false)
+        }
+        for place in places { queue.comeBack(place, .inDoubt) }
+        #expect(queue.doubtful == 2 && queue.counts.addUp && first < second)
+        queue.begin()
+        #expect(self.names(self.takeAll(&queue), in: queue) == ["b", "c", "d"])
+    }
+
+    @Test func theLastOutcomeOnALinkCompletesItsLoss() {
+        var queue = Queue(.init(bytes: 10_000, replays: true, poison: 1))
+        queue.begin()
+        let (first, _) = (queue.acceptOnLink(bytes: 10), queue.acceptOnLink(bytes: 20))
+        queue.comeBack(queue.returnFromLink("a", sequence: first, bytes: 10, isSettled: false), .inDoubt)
+        queue.end()
+        #expect(queue.takeFinished().isEmpty, "an answer is missing")
+        queue.settleOnLink(bytes: 20, .accepted)
+        #expect(queue.takeFinished().map(\.entry.content) == ["a"])
+    }
+
     @Test func roomIsAmpleWhenAnEighthOfTheLimitIsFree() {
         let charge = 10 + Queue.overhead
         var queue = self.queue(limits: .init(bytes: 16 * charge))

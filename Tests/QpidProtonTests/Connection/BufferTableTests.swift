@@ -59,7 +59,6 @@ struct BufferTableTests {
             "AMQPSender.streamPiece": Self.bytes(AMQPSender.streamPiece),
             "ArrivalChunk.limit": Self.bytes(ArrivalChunk.limit),
             "ChunkPool": Self.bytes(ChunkPool.size * ChunkPool.most),
-            "SpareBuffers": Self.bytes(SpareBuffers.largest * SpareBuffers.most),
             "DispositionPace.mostWaiting": Self.grouped(DispositionPace.mostWaiting),
             "CreditWindow.unboundedCredit": Self.grouped(CreditWindow.unboundedCredit),
             "ValueGuard.depth": Self.grouped(ValueGuard.depth),

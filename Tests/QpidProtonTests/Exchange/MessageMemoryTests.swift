@@ -14,10 +14,12 @@ import Testing
         _ arena: inout MessageMemory,
         _ size: Int,
         _ byte: UInt8,
-        isTaken: Bool = true
+        isTaken: Bool = true,
+        isKept: Bool = false
     ) throws -> MessageBytes? {
         var placed: MessageBytes?
         let isPlaced = try arena.place(
+            isKept: isKept,
             bound: { size },
             { memory in
                 guard memory.count >= size else { return nil }
@@ -29,7 +31,7 @@ import Testing
                 return isTaken
             }
         )
-        #expect(isPlaced == (size <= MessageMemory.largestMessage))
+        #expect(isKept || isPlaced == (size <= MessageMemory.largestMessage))
         return placed
     }
 
@@ -131,6 +133,39 @@ import Testing
         #expect(again.baseAddress == chunks[ChunkPool.most - 1].baseAddress)
         #expect(pool.count == ChunkPool.most - 1)
         again.deallocate()
+    }
+
+    @Test func aKeptMessageHasItsBytesUntilBothSidesAreDone() throws {
+        var arena = MessageMemory(keptLimit: 100_000)
+        let first = try #require(try self.place(&arena, 4_000, 1, isKept: true))
+        let plain = try #require(try self.place(&arena, 4_000, 2))
+        first.done()
+        plain.done()
+        // The link is done. Without the holder's use, the chunk would be written again.
+        let next = try #require(try self.place(&arena, 4_000, 3, isKept: true))
+        #expect(self.read(first) == Array(repeating: 1, count: 4_000))
+        first.done()
+        for _ in 0..<2 { next.done() }
+        arena.close()
+    }
+
+    @Test func keptMessagesUseALimitedNumberOfChunks() throws {
+        var arena = MessageMemory(keptLimit: 100_000)
+        var kept: [MessageBytes] = []
+        while let bytes = try self.place(&arena, 1_000, 1, isKept: true) {
+            bytes.done()
+            kept.append(bytes)
+        }
+        #expect((80...100).contains(kept.count), "\(kept.count)")
+        // One message prevents the release of its chunk.
+        for (index, bytes) in kept.enumerated() where index % 16 != 0 { bytes.done() }
+        #expect(try self.place(&arena, 5_000, 2, isKept: true) == nil)
+        let plain = try #require(try self.place(&arena, 5_000, 2), "a message that its holder does not keep")
+        plain.done()
+        for (index, bytes) in kept.enumerated() where index % 16 == 0 { bytes.done() }
+        let last = try #require(try self.place(&arena, 1_000, 3, isKept: true), "the memory is free again")
+        for _ in 0..<2 { last.done() }
+        arena.close()
     }
 
     @Test func aLargeMessageIsNotCopied() {

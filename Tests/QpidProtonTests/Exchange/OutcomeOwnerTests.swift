@@ -73,6 +73,26 @@ import Testing
         second.close()
     }
 
+    @Test func aPromiseReleasesTheBytesThatItsHolderKeeps() throws {
+        var source = self.holder.makeSource()
+        let unused = source.next()
+        source.putBack(unused)
+        let promise = source.next()
+        #expect(promise == unused && promise.kept == nil)
+        weak var chunk: MessageChunk?
+        do {
+            let made = MessageChunk.make(capacity: 100)
+            chunk = made
+            _ = made.uses.close(after: 1)
+            promise.kept = KeptMessage(bytes: MessageBytes(made, 0..<10), number: 7, isSettled: false)
+        }
+        #expect(promise.kept?.number == 7 && chunk != nil)
+        promise.resolve(.success(.accepted))
+        #expect(chunk == nil)
+        source.putBack(source.next())
+        source.close()
+    }
+
     @Test func aPlainMessageHasNoHolder() {
         var source = OutcomeSource()
         let (promise, reply) = source.next()
