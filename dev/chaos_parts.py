@@ -107,6 +107,21 @@ class Part:
                 continue
 
 
+class Dropping:
+    """Drops one of `part` packets from and to a port in the kernel. The network namespace belongs to this run alone."""
+
+    def __init__(self, port, part):
+        chance = f"numgen random mod {part} 0 " if part > 1 else ""
+        self.commands = ["add table inet chaos", "add chain inet chaos output { type filter hook output priority 0; }"]
+        self.commands += [f"add rule inet chaos output tcp {side} {port} {chance}drop" for side in ("dport", "sport")]
+
+    def __enter__(self):
+        call("/usr/sbin/nft", "\n".join(self.commands))
+
+    def __exit__(self, *_):
+        call("/usr/sbin/nft", "delete table inet chaos")
+
+
 def answers(port):
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=0.5):

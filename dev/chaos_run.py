@@ -10,7 +10,7 @@ import sys
 import time
 
 import chaos_compare
-from chaos_parts import MIB, Account, Broker, Cluster, Failure, Part, call, now, percentile, say, table_lines
+from chaos_parts import MIB, Account, Broker, Cluster, Dropping, Failure, Part, call, now, percentile, say, table_lines
 from chaos_report import Row, write
 
 FOLDER = ".build/chaos"
@@ -146,10 +146,25 @@ def frozen(run, load, number):
     finally:
         run.returns.append(now())
         run.broker.thaw()
-    found = moments(run, "lost")[before:]
+    check_silence(run, moments(run, "lost")[before:], moment, is_long, "a frozen broker")
+
+
+def dropped(run, load, number):
+    # A short drop of all packets and the loss of some packets cause no loss of the connection.
+    part, seconds = ((1, run.times(22, 8)), (1, 2), (10, 5))[number % 3]
+    is_long = number % 3 == 0
+    before, moment = len(moments(run, "lost")), now()
+    with Dropping(run.broker.port, part):
+        run.rest(seconds, load)
+    run.returns.append(now())
+    check_silence(run, moments(run, "lost")[before:], moment, is_long, "a network that drops all packets")
+
+
+def check_silence(run, found, moment, is_long, what):
+    """Notes the time until the client has detected a silence, and checks its limit."""
     limit = run.times(20, 6)
     if is_long and not found:
-        run.problems.append("a frozen broker caused no loss")
+        run.problems.append(f"{what} caused no loss")
     if is_long and found:
         took = (found[0] - moment) / 1e9
         run.notes.append(f"silence detected after {took:.1f} s")
@@ -273,6 +288,7 @@ SCENARIOS = {
     "kill": with_broker_faults(killed, 10, 2, arguments=SOON),
     "outage": with_broker_faults(killed, 4, 0, stable=31, rate=500),
     "freeze": with_broker_faults(frozen, 6, 2, quick_arguments=("--idle-timeout", 4)),
+    "drop": with_broker_faults(dropped, 6, 3, quick_arguments=("--idle-timeout", 4)),
     "restart": with_broker_faults(restarted, 5, 1, arguments=SOON),
     "close": with_broker_faults(closed, 10, 2, before=0.7, arguments=SOON),
     "alarm": with_broker_faults(alarmed, 5, 1),
@@ -383,7 +399,8 @@ def main():
     options = parser.parse_args()
     options.times = lambda full, quick: quick if options.quick else full
     # The scenario with the client's default delays takes minutes.
-    names = options.scenario or [name for name in SCENARIOS if not options.quick or name != "outage"]
+    names = options.scenario or [
+        name for name in SCENARIOS if name != "drop" and not (options.quick and name == "outage")]
     os.makedirs(FOLDER, exist_ok=True)
     broker = Broker(options.port)
     was_running = broker.pid is not None

@@ -69,6 +69,44 @@ struct ClientBudgetTests {
         }
     }
 
+    @Test func aFullLinkDoesNotHoldTheTurnOfOtherConnections() async throws {
+        let charge = self.body.count + 8 + Self.overhead
+        let budget = AMQPMemoryBudget(limit: AMQPByteCount(4 * charge + 100), low: AMQPByteCount(3 * charge + 100))
+        try await withClient {
+            $0.connection.sendBudget = budget
+        } _: { client, peer, proxy in
+            var configuration = AMQPClient.Configuration()
+            configuration.connection.sendBudget = budget
+            try await AMQPClient.withClient(url: peer.url, configuration: configuration) { other in
+                let message = AMQPMessage(body: self.body)
+                let free = try await other.sender(to: "free")
+                var settings = AMQPClient.Sender.Configuration(target: "full")
+                settings.link.sendLimit = AMQPSendLimit(high: .bytes(1_000))
+                let full = try await client.sender(settings)
+                peer.settle(false)
+                peer.withholdCredit(true)
+                proxy.beginOutage()
+                try await waitUntil("the loss") { full.link == nil }
+                for _ in 0..<2 { try await full.enqueue(message) }
+                for _ in 0..<2 { try await free.enqueue(message) }
+                try await waitUntil("two messages") { peer.arrivals.count == 2 }
+                let first = Task { try await full.enqueue(message) }
+                try await Task.sleep(for: .milliseconds(50))
+                let second = Task { try await free.send(message) }
+                proxy.endOutage()
+                // The link has no credit, so it is full with the first message.
+                try await waitUntil("a full link") { full.link.map { $0.outgoingBytes > 0 } ?? false }
+                peer.settle(true)
+                for arrival in peer.arrivals { arrival.delivery.accept() }
+                #expect(try await within("the other connection") { try await second.value } == .accepted)
+                _ = try await within("the turn") { try await first.value }
+                peer.receivers[2].grant(credit: 10)
+                try await waitUntil("the outcomes") { full.fates.accepted == 3 && free.fates.accepted == 3 }
+            }
+        }
+        try await waitUntil("an empty budget") { budget.used == 0 }
+    }
+
     /// Kept messages leave room to read their outcomes.
     @Test(arguments: [false, true])
     func aBudgetForBothDirectionsNeverStopsTheReads(_ isClient: Bool) async throws {

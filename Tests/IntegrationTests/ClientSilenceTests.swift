@@ -99,13 +99,15 @@ struct ClientSilenceTests {
             // The peer's own frames continue.
             proxy.set(.with { $0.bytesPerSecond = 1 }, .toServer)
             let body = String(repeating: "x", count: 65_536)
-            for _ in 0..<120 { _ = try await sender.enqueue(AMQPMessage(body: body)) }
+            // The link's limit suspends the task while the socket is full.
+            let sending = Task { for _ in 0..<240 { _ = try await sender.enqueue(AMQPMessage(body: body)) } }
             try await waitUntil("a full socket") { try await sender.link?.snapshot().blockedBy == .socket }
             try await Task.sleep(for: .seconds(6))
             #expect(try await sender.link?.snapshot().blockedBy == .socket)
             #expect(client.state == .open(generation: 1) && peer.connections.count == 1)
             proxy.set(FaultPlan(), .toServer)
-            try await waitUntil("the messages") { sender.fates.accepted == 120 }
+            try await within("the rest") { try await sending.value }
+            try await waitUntil("the messages") { sender.fates.accepted == 240 }
             #expect(client.state == .open(generation: 1))
         }
     }

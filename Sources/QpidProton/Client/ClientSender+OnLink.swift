@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import NIOCore
+internal import Synchronization
 
 // The path of a message on a healthy connection. The link has the only copy of the bytes, and the sender counts the message.
 // If the link is lost, the message gets a place in the queue.

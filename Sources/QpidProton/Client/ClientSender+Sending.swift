@@ -143,15 +143,17 @@ extension ClientSender {
 
     /// Admits waiting tasks, in their order, while their messages fit.
     func admit(_ state: inout State, _ work: inout Work) {
-        if state.isFeeding || state.isFull && !state.queue.hasAmpleRoom { return }
+        if state.isFull, !state.queue.hasAmpleRoom { return }
         state.isFull = false
-        while let first = state.waiting.first,
+        // While the link is full, only a task whose turn at the budget may have come does not wait: other connections wait
+        // behind it.
+        while let first = state.waiting.first, !state.isFeeding || first.reply === state.refused,
             self.reserve(first.message.encoded.readableBytes, &state, for: first.reply)
         {
             state.waiting.removeFirst()
             work.admitted.append((first.reply, .success(self.accept(first.message, &state))))
         }
-        guard !work.admitted.isEmpty, let link = state.link else { return }
+        guard !work.admitted.isEmpty, !state.isFeeding, let link = state.link else { return }
         self.pump(&state, link, at: self.now(state), &work)
     }
 

@@ -79,7 +79,7 @@ final class OutcomeBlock: @unchecked Sendable {
     fileprivate let owner: OutcomeOwner?
     /// The bytes of the messages that their holder keeps, with a place for each slot; `nil` without a holder. Only the
     /// holder uses them, under its lock or after the answer.
-    private let kept: UnsafeMutablePointer<KeptMessage?>?
+    fileprivate let kept: UnsafeMutablePointer<KeptMessage?>?
     /// The callbacks, with a place for each slot; `nil` until the first callback.
     private let callbacks = Atomic<UnsafeMutablePointer<Callback?>?>(nil)
     fileprivate let rest = Mutex(Rest())

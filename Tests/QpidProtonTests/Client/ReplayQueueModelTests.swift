@@ -75,7 +75,7 @@ private struct ReplayModel {
     mutating func step() {
         switch self.random.number(0...99) {
         case 0..<30: self.accept()
-        case 30..<50: self.handOver()
+        case 30..<50: repeat { self.handOver() } while self.random.chance(70)
         case 50..<62: self.send()
         case 62..<80: self.settle()
         case 80..<84: self.now += .milliseconds(self.random.number(0...300))
