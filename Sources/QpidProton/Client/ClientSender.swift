@@ -166,6 +166,8 @@ final class ClientSender: Sendable {
     }
 
     private func perform(_ work: Work) {
+        // A task that awaits an outcome finds its bytes free.
+        work.repayment?.pay()
         for answer in work.answers { self.resolveOnLink(answer) }
         work.resolved.forEach { $0.promise.resolve($0.answer) }
         for admitted in work.admitted { admitted.reply.resolve(admitted.answer) }
@@ -178,7 +180,6 @@ final class ClientSender: Sendable {
                 self?.expire(armed: deadline)
             }
         }
-        work.repayment?.pay()
     }
 
     /// Returns the time; zero while no message has had a deadline.

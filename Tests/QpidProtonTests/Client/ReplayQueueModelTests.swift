@@ -20,7 +20,8 @@ struct ReplayQueueModelTests {
                 return
             }
         }
-        #expect(model.losses > run.steps / 400 && model.doubles > 10 && model.poisoned > 0 && model.returned > 100)
+        #expect(model.losses > run.steps / 400 && model.doubles > 10 && model.poisoned > 0)
+        #expect(model.returned > run.steps / 1_000, "\(model.returned)")
     }
 }
 
@@ -36,6 +37,7 @@ private struct ReplayModel {
     private var unsent: [(key: Queue.Key, id: Int)] = []
     /// The messages that the link accepted at once, by their sequence numbers. They have no place in the queue.
     private var direct: [UInt64: (id: Int, bytes: Int, isSettled: Bool)] = [:]
+    /// The messages without a place that returned to the queue.
     private(set) var returned = 0
     private var sent: [(key: Queue.Key, id: Int)] = []
     private var hasLink = false
@@ -94,7 +96,7 @@ private struct ReplayModel {
             self.queue.dropOldest(for: bytes)
             guard self.queue.hasRoom(for: bytes) else { return self.queue.refuse(.dropped) }
         }
-        if self.queue.isPassable, self.random.chance(50) { return self.acceptOnLink(bytes) }
+        if self.queue.isPassable, self.random.chance(80) { return self.acceptOnLink(bytes) }
         let deadline = self.random.chance(15) ? self.now + .milliseconds(self.random.number(0...400)) : nil
         _ = self.queue.accept(self.nextID, bytes: bytes, deadline: deadline, isSettled: self.random.chance(10))
         self.nextID += 1
