@@ -98,3 +98,11 @@ extension ClientSender {
         if case .success = answer.result, answer.promise.kept != nil { answer.promise.resolve(answer.result) }
     }
 }
+
+extension TrackerSource.Answer {
+    /// The accepted message; `nil` if the message has a place in the queue or another outcome.
+    var acceptedOnLink: KeptMessage? {
+        guard case .success(.accepted) = self.result else { return nil }
+        return self.promise.kept
+    }
+}

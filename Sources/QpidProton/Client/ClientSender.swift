@@ -256,8 +256,18 @@ final class ClientSender: Sendable {
 
     /// Handles a link's reports about messages.
     private func answer(_ answers: [TrackerSource.Answer]) {
+        // Tasks wait for the lock meanwhile, so only the sums are added under the lock.
+        var (accepted, bytes) = (0, 0)
+        for answer in answers {
+            guard let message = answer.acceptedOnLink else { continue }
+            accepted += 1
+            bytes += message.bytes.count
+        }
         self.change { state, work in
-            for answer in answers { self.receive(answer, &state, &work) }
+            if accepted > 0 { state.queue.acceptedOnLink(accepted, bytes: bytes) }
+            if accepted < answers.count {
+                for answer in answers where answer.acceptedOnLink == nil { self.receive(answer, &state, &work) }
+            }
             work.answers = answers
         }
     }

@@ -161,6 +161,16 @@ struct ReplayQueue<Content> {
         self.completeLoss()
     }
 
+    /// Counts messages without a place that the peer has accepted.
+    ///
+    /// - Parameter bytes: The bytes of all messages, without their overhead.
+    mutating func acceptedOnLink(_ count: Int, bytes: Int) {
+        self.counts.inFlight -= count
+        self.counts.accepted += count
+        self.used -= bytes + count * Self.overhead
+        self.completeLoss()
+    }
+
     /// Gives a message its place, in order, after its link has reported its failure. The message still counts as on the
     /// link until the next call about it.
     mutating func returnFromLink(_ content: Content, sequence: UInt64, bytes: Int, isSettled: Bool) -> Key {

@@ -77,8 +77,8 @@ final class OutcomeBlock: @unchecked Sendable {
     fileprivate let slots: UnsafeMutablePointer<Slot>
     /// The holder of the messages; `nil` if they do not outlive their links.
     fileprivate let owner: OutcomeOwner?
-    /// The bytes of the messages that their holder keeps, with a place for each slot; `nil` without a holder. Only the
-    /// holder uses them, under its lock or after the answer.
+    /// The bytes of the messages that their holder keeps, with a place for each slot; `nil` without a holder. The holder
+    /// sets them before a link receives the promise, and clears them after the answer.
     fileprivate let kept: UnsafeMutablePointer<KeptMessage?>?
     /// The callbacks, with a place for each slot; `nil` until the first callback.
     private let callbacks = Atomic<UnsafeMutablePointer<Callback?>?>(nil)

@@ -67,6 +67,8 @@ extension AMQPSender {
             _ = try arena.place(isKept: true, bound: bound, write) { (bytes) throws(AMQPError) in
                 try self.check(bytes.count)
                 guard hasRoom(bytes.count) else { return false }
+                // The answer may arrive before the end of this call.
+                promise.kept = KeptMessage(bytes: bytes, number: number, isSettled: isSettled)
                 let admission = self.outbox.tryEnqueue(
                     bytes,
                     count: bytes.count,
@@ -76,11 +78,8 @@ extension AMQPSender {
                     promise: promise.promise,
                     mayWait: mayWait
                 )
-                guard case .admitted = admission else { return false }
-                // The holder reads it under its lock, which the caller holds.
-                promise.kept = KeptMessage(bytes: bytes, number: number, isSettled: isSettled)
-                isAdmitted = true
-                return true
+                if case .admitted = admission { isAdmitted = true } else { promise.kept = nil }
+                return isAdmitted
             }
             return isAdmitted
         }

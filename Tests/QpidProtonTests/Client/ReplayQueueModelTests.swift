@@ -162,7 +162,11 @@ private struct ReplayModel {
             }
             self.finish(message.id, "\(failed.fate)")
         } else if let direct = self.direct.removeValue(forKey: message.key.sequence) {
-            self.queue.settleOnLink(bytes: direct.bytes, .accepted)
+            if self.random.chance(50) {
+                self.queue.settleOnLink(bytes: direct.bytes, .accepted)
+            } else {
+                self.queue.acceptedOnLink(1, bytes: direct.bytes)
+            }
             self.finish(message.id, "accepted")
         } else {
             guard self.queue.settle(message.key, .accepted) != nil else { return self.require(false, "gone") }
