@@ -86,7 +86,9 @@ package struct ConnectionOptions: ParsableArguments {
     ///
     /// - Parameter isListening: Whether the URL is a place to listen on. If not, an option or URL must name an address.
     package func check(isListening: Bool = false) throws {
-        guard (self.cert == nil) == (self.key == nil) else { throw ValidationError("--cert and --key go together") }
+        guard (self.cert == nil) == (self.key == nil) else {
+            throw ValidationError("--cert and --key are used together: give both, or neither")
+        }
         guard self.address != "" else { throw ValidationError("--address takes an address, and this one is empty") }
         let urls = try self.urls.enumerated().map { number, text in
             do throws(AMQPError) {

@@ -131,10 +131,22 @@ package enum Program {
                 self.printOrExit(type.fullMessage(for: error), name)
             } else if !(error is ExitCode) {
                 Console.error("\(name): \(type.message(for: error))")
+                if exitCode == .validationFailure { self.printReport(of: type.message(for: error), name) }
             }
             code = exitCode.rawValue
         }
         Foundation.exit(code)
+    }
+
+    /// Prints the report of unusable arguments for `--json`, where the program would print that of a run.
+    private static func printReport(of text: String, _ name: String) {
+        let arguments = CommandLine.arguments.dropFirst().prefix { $0 != "--" }
+        guard arguments.contains("--json") else { return }
+        var report = Report()
+        report.add("error", text)
+        // Of the programs, only the receiver writes data to stdout.
+        let isOnStandardError = name == "receiver" && arguments.contains("-")
+        do { try report.print(toStandardError: isOnStandardError) } catch { Console.error("\(name): \(error)") }
     }
 
     /// Prints the requested text, such as help.

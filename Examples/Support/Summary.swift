@@ -61,6 +61,11 @@ package struct Ending {
     ///   - isOnStandardError: Whether the object is printed on stderr, because stdout carries the data.
     package func finish(_ report: Report?, isOnStandardError: Bool = false) throws {
         var code = self.printLines(isQuiet: report != nil)
+        var report = report
+        if let failure = self.failure {
+            let isInterrupt = Program.isInterrupted && Program.isCancellation(failure)
+            report?.add("error", isInterrupt ? "interrupted" : Program.text(of: failure))
+        }
         do {
             try report?.print(toStandardError: isOnStandardError)
         } catch {

@@ -10,18 +10,22 @@ package struct Way: Sendable {
     }
 
     package let kind: Kind
+    /// The host and the port of a single connection that this program opened.
+    private let place: String?
     /// The observed losses and recoveries.
     package let outages: OutageReport?
     private let watching: Task<Void, Never>?
 
-    package static func connection(_ connection: AMQPConnection) -> Way {
-        Way(kind: .connection(connection), outages: nil, watching: nil)
+    /// - Parameter url: The URL to which the program has connected; `nil` for an accepted connection.
+    package static func connection(_ connection: AMQPConnection, to url: AMQPURL? = nil) -> Way {
+        let place = url.map { "\($0.host.contains(":") ? "[\($0.host)]" : $0.host):\($0.port)" }
+        return Way(kind: .connection(connection), place: place, outages: nil, watching: nil)
     }
 
     /// - Parameter program: The name at the start of each line on stderr.
     package static func client(_ client: AMQPClient, _ program: String) -> Way {
         let outages = OutageReport(program)
-        return Way(kind: .client(client), outages: outages, watching: outages.watch(client))
+        return Way(kind: .client(client), place: nil, outages: outages, watching: outages.watch(client))
     }
 
     /// The open connection.
@@ -37,8 +41,16 @@ package struct Way: Sendable {
         if case .connection(let connection) = self.kind { connection.taskExecutor } else { nil }
     }
 
-    /// Returns a failure that names the URL if an attempt with this error ended the client; otherwise the error.
-    package func naming(_ error: any Error) -> any Error { self.outages?.naming(error) ?? error }
+    /// Returns an error that names the peer if the connection was lost or the peer closed it, or if an attempt with this
+    /// error ended the client; otherwise the error.
+    package func naming(_ error: any Error) -> any Error {
+        if let outages = self.outages { return outages.naming(error) }
+        guard let place = self.place, var lost = error as? AMQPError, lost.scope == .connection, lost.ending != nil,
+            !lost.detail.contains(place)
+        else { return error }
+        lost.detail = lost.detail.isEmpty ? place : "\(place): \(lost.detail)"
+        return lost
+    }
 
     /// How long the peer may take to answer.
     package var limit: Duration {

@@ -77,7 +77,7 @@ struct Broker: ExampleCommand {
 
     func check() throws {
         guard (self.tlsCert == nil) == (self.tlsKey == nil) else {
-            throw ValidationError("--tls-cert and --tls-key go together")
+            throw ValidationError("--tls-cert and --tls-key are used together: give both, or neither")
         }
         guard self.maxQueueBytes?.bytes != 0 else { throw ValidationError("--max-queue-bytes takes 1 byte or more") }
         _ = try self.place()

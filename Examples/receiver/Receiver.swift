@@ -157,7 +157,7 @@ struct Receiver: ExampleCommand {
         try self.flow.check()
         try self.reconnect.check(self.connection)
         guard !self.reconnect.isOn || self.stream == nil && !self.listen else {
-            throw ValidationError("--reconnect does not go with --stream and --listen")
+            throw ValidationError("--reconnect cannot be used with --stream or --listen: omit one of them")
         }
         guard [self.outputPath, self.directory, self.stream].count(where: { $0 != nil }) <= 1 else {
             throw ValidationError("give only one of --output, --directory and --stream")
@@ -194,7 +194,7 @@ struct Receiver: ExampleCommand {
             throw ValidationError("--credit is another name of --window: give one of the two")
         }
         guard self.budget == nil || self.chosenWindow == .auto else {
-            throw ValidationError("--budget goes with --window auto")
+            throw ValidationError("--budget needs --window auto: omit --budget, --credit or the other --window")
         }
         guard self.budget?.bytes != 0 else { throw ValidationError("--budget takes 1 byte or more") }
         guard (0...1e9).contains(self.handlerDelay ?? 0) else {
@@ -396,12 +396,17 @@ struct Receiver: ExampleCommand {
                 configuration: self.connectionConfiguration,
                 logger: logger
             )
-            let session = try await connection.openSession(self.sessionConfiguration)
-            let receiver = try await self.connection.explaining(address, connection) {
-                try await session.openReceiver(settings)
+            let way = Way.connection(connection, to: urls[0])
+            do {
+                let session = try await connection.openSession(self.sessionConfiguration)
+                let receiver = try await self.connection.explaining(address, connection) {
+                    try await session.openReceiver(settings)
+                }
+                progress.watch(receiver)
+                return Peer(way: way, receiver: receiver)
+            } catch {
+                throw way.naming(error)
             }
-            progress.watch(receiver)
-            return Peer(way: .connection(connection), receiver: receiver)
         }
         var clientSettings = self.reconnect.configuration(
             self.connectionConfiguration,

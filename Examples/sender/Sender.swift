@@ -166,7 +166,9 @@ struct Sender: ExampleCommand {
         for (name, path) in [("--file", self.file), ("--directory", self.directory), ("--stream", self.stream)] {
             try ConnectionOptions.check(path, of: name)
         }
-        guard self.size == nil || self.count != nil else { throw ValidationError("--size goes with --count") }
+        guard self.size == nil || self.count != nil else {
+            throw ValidationError("--size needs --count: add it, or omit --size")
+        }
         guard (0...1e9).contains(self.releasedLimit) else {
             throw ValidationError("--released-limit takes seconds, 0 or more")
         }
@@ -175,8 +177,8 @@ struct Sender: ExampleCommand {
         guard (self.ttl ?? 0) >= 0, (self.ttl ?? 0) <= 4_294_967 else {
             throw ValidationError("--ttl takes 0 to 4294967 seconds")
         }
-        if let property = self.property.first(where: { !$0.contains("=") }) {
-            throw ValidationError("--property takes key=value, not '\(property)'")
+        if let property = self.property.first(where: { !$0.contains("=") || $0.hasPrefix("=") }) {
+            throw ValidationError("--property takes a key, = and a value, and not '\(property)': write it as key=value")
         }
         guard self.contentType?.utf8.allSatisfy({ $0 < 128 }) ?? true else {
             throw ValidationError("--content-type takes ASCII")
@@ -189,10 +191,14 @@ struct Sender: ExampleCommand {
             throw ValidationError("--message-priority takes 0 to 255")
         }
         guard !self.reconnect.isOn || self.stream == nil else {
-            throw ValidationError("--reconnect does not go with --stream: a message that has begun is not sent again")
+            throw ValidationError(
+                "--reconnect cannot be used with --stream, because a message that has begun is not sent again: omit one of them"
+            )
         }
         guard self.overflow == nil || self.stream == nil else {
-            throw ValidationError("--overflow does not go with --stream: a message that has begun is not dropped")
+            throw ValidationError(
+                "--overflow cannot be used with --stream, because a message that has begun is not dropped: omit one of them"
+            )
         }
     }
 
@@ -320,7 +326,8 @@ struct Sender: ExampleCommand {
         let logger = Console.logger(of: "sender", without: ignored)
         guard self.reconnect.isOn else {
             return .connection(
-                try await AMQPConnection.connect(to: urls[0], configuration: configuration, logger: logger)
+                try await AMQPConnection.connect(to: urls[0], configuration: configuration, logger: logger),
+                to: urls[0]
             )
         }
         var settings = self.reconnect.configuration(configuration, first: self.connection.stallLimit)
@@ -394,7 +401,7 @@ struct Sender: ExampleCommand {
                         try await pipeline.send(source, template)
                     case (.stream(let body), let sender as AMQPSender):
                         try await Self.stream(body, on: sender, tally, progress, template)
-                    case (.stream, _): throw Failure("--stream does not go with --reconnect")
+                    case (.stream, _): throw Failure("--stream cannot be used with --reconnect: omit one of them")
                     }
                 }
             }

@@ -60,6 +60,13 @@ struct ExamplesMistakesTests {
         ("receiver", ["localhost/q", "--idle-timeout", "soon"], "give a number of seconds, such as 5 or 0.5"),
         ("receiver", ["localhost/q", "--handler-delay", "1s"], "give a number of milliseconds"),
         ("sender", ["localhost/q", "--body", "x", "--limit", "1MB"], "such as 65536 or 64K"),
+        // Options of other options.
+        ("sender", ["localhost/q", "--body", "x", "--size", "5"], "--size needs --count: add it, or omit --size"),
+        ("sender", ["localhost/q", "--body", "x", "--property", "=5"], "not '=5': write it as key=value"),
+        ("sender", ["localhost/q", "--body", "x", "--property", "5"], "not '5': write it as key=value"),
+        ("receiver", ["localhost/q", "--budget", "1M", "--credit", "5"], "--budget needs --window auto: omit"),
+        ("sender", ["localhost/q", "--body", "x", "--cert", "/c"], "--cert and --key are used together: give both"),
+        ("broker", ["--tls-cert", "/c"], "--tls-cert and --tls-key are used together: give both"),
     ]
 
     @Test(arguments: Self.unusable)
@@ -75,6 +82,28 @@ struct ExamplesMistakesTests {
     func aURLAfterReconnectIsNotReadAsANumber(_ arguments: [String]) async throws {
         let line = try await self.error("sender", arguments, status: 64)
         #expect(line.contains("exactly one of --body"), "\(line)")
+    }
+
+    @Test func theJSONOfUnusableOptionsHasTheError() async throws {
+        let text = "--size needs --count: add it, or omit --size"
+        let sender = try ExampleProcess("sender", ["localhost/q", "--body", "x", "--size", "5", "--json"])
+        #expect(try await sender.waitForExit() == 64)
+        #expect(sender.output == "{\"error\":\"\(text)\"}\n" && sender.errorLines == ["sender: \(text)"])
+        // The data is on stdout, so the object is on stderr.
+        let receiver = try ExampleProcess("receiver", ["localhost/q", "--count", "-1", "--output", "-", "--json"])
+        #expect(try await receiver.waitForExit() == 64)
+        #expect(receiver.output.isEmpty && receiver.errorLines.count == 2, "\(receiver.errorLines)")
+        #expect(receiver.errorLines.last?.hasPrefix("{\"error\":\"") == true, "\(receiver.errorLines)")
+    }
+
+    @Test func aLossAfterTheOpenNamesThePeer() async throws {
+        for (name, arguments) in [("sender", ["--count", "3"]), ("receiver", [])] {
+            try await ScriptedPeer.with(react: { kind, _ in kind == .attach ? .drop : .answer }) { _, url in
+                let place = try #require(url.split(separator: "/").last)
+                let line = try await self.error(name, ["\(url)/q"] + arguments, status: 1)
+                #expect(line.contains("the connection was lost") && line.contains("\(place)"), "\(line)")
+            }
+        }
     }
 
     @Test func anArgumentThatIsNotUTF8IsRefused() async throws {

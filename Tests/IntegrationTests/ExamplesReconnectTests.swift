@@ -235,9 +235,9 @@ struct ExamplesReconnectTests {
                 "--reconnect takes seconds, more than 0, or no number, and not '-1'"
             ),
             ("receiver", ["a/q", "--reconnect=soon"], "and not 'soon'"),
-            ("sender", ["a/q", "--stream", "-", "--reconnect"], "--reconnect does not go with --stream"),
-            ("receiver", ["a/q", "--stream", "-", "--reconnect"], "--reconnect does not go with --stream"),
-            ("receiver", ["a/q", "--listen", "--reconnect"], "--reconnect does not go with --stream and --listen"),
+            ("sender", ["a/q", "--stream", "-", "--reconnect"], "--reconnect cannot be used with --stream, because"),
+            ("receiver", ["a/q", "--stream", "-", "--reconnect"], "--reconnect cannot be used with --stream"),
+            ("receiver", ["a/q", "--listen", "--reconnect"], "--reconnect cannot be used with --stream or --listen"),
         ]
         for call in calls {
             let process = try ExampleProcess(call.name, call.arguments)
