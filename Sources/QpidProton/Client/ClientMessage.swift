@@ -42,7 +42,7 @@ struct ClientMessage: Sendable {
         } else {
             timeToLive = Self.timeToLive(of: encoded)
         }
-        let hasRest = timeToLive != nil || options != AMQPSendOptions()
+        let hasRest = timeToLive != nil || !options.areDefault
         self.rest = hasRest ? Rest(options, timeToLive, at: now()) : nil
     }
 

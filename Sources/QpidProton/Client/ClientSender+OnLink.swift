@@ -15,7 +15,7 @@ extension ClientSender {
         _ options: AMQPSendOptions,
         mayWait: Bool
     ) throws(AMQPError) -> AMQPClient.Tracker? {
-        guard message.header.timeToLive == nil, options == AMQPSendOptions() else { return nil }
+        guard message.header.timeToLive == nil, options.areDefault else { return nil }
         return try self.keep(settled, mayWait) { () throws(AMQPError) in
             try message.encodingRoom()
         } write: { (memory) throws(AMQPError) in
@@ -31,7 +31,7 @@ extension ClientSender {
         _ options: AMQPSendOptions,
         mayWait: Bool
     ) throws(AMQPError) -> AMQPClient.Tracker? {
-        guard options == AMQPSendOptions(), !ClientMessage.hasTimeToLive(encoded) else { return nil }
+        guard options.areDefault, !ClientMessage.hasTimeToLive(encoded) else { return nil }
         let count = encoded.readableBytes
         return try self.keep(settled, mayWait) {
             count

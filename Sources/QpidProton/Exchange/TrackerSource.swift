@@ -27,10 +27,7 @@ struct TrackerPromise: Equatable, Sendable {
 
     /// Sets the outcome, or the error in its place. Releases the bytes that the holder still keeps.
     func resolve(_ answer: Result<AMQPOutcome, AMQPError>) {
-        if let kept = self.kept {
-            self.kept = nil
-            kept.bytes.done()
-        }
+        self.kept?.bytes.done()
         self.promise.finish(answer)
     }
 }

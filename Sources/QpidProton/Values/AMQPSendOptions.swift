@@ -50,6 +50,9 @@ public struct AMQPSendOptions: Hashable, Sendable {
 }
 
 extension AMQPSendOptions {
+    /// Whether the message has no option: a check without a comparison of arrays, because each message makes it.
+    var areDefault: Bool { self.deliveryTag == nil && self.messageFormat == 0 && self.expiresAfter == nil }
+
     func validate() throws(AMQPError) {
         if let tag = self.deliveryTag, !(1...MarkedTag.longest).contains(tag.count) {
             let text =
