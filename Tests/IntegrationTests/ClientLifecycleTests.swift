@@ -215,6 +215,8 @@ struct ClientLifecycleTests {
                 let infos = lines.all.filter { $0.level == .info && $0.message == "the connection is open again" }
                 #expect(infos.map { $0["amqp.generation"] } == ["2", "3", "4"])
                 #expect(infos.allSatisfy { $0["amqp.messages"] == "1" })
+                let place = "127.0.0.1:\(proxy.port)"
+                #expect((warnings + infos).allSatisfy { $0["amqp.peer"]?.contains(place) == true }, "\(warnings)")
                 var names: [String] = []
                 for await event in events { names.append(String("\(event)".prefix { $0 != "(" })) }
                 let cycle = ["lost", "attempt", "open", "recovered"]

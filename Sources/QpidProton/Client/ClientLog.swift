@@ -52,10 +52,12 @@ struct ClientLog: Sendable {
         )
     }
 
-    func lost(_ error: AMQPError, _ figures: LossFigures) {
+    func lost(_ error: AMQPError, _ url: AMQPURL?, _ figures: LossFigures) {
         self.metrics?.count(.clientLosses)
         self.metrics?.count(.clientInDoubt, figures.inDoubt)
-        self.logger.warning("the connection was lost", metadata: self.metadata(Self.fields(figures), error))
+        var metadata = self.metadata(Self.fields(figures), error)
+        metadata["amqp.peer"] = url.map { "\($0)" }
+        self.logger.warning("the connection was lost", metadata: metadata)
     }
 
     func linkLost(_ link: any ClientLink, _ error: AMQPError, _ figures: LossFigures) {
@@ -90,14 +92,13 @@ struct ClientLog: Sendable {
 
     func replayed(_ count: Int) { self.metrics?.count(.clientReplayed, count) }
 
-    func recovered(_ generation: Int, replayed: Int, after time: Duration) {
+    func recovered(_ generation: Int, _ url: AMQPURL?, replayed: Int, after time: Duration) {
         self.metrics?.timer(.clientDown).recordNanoseconds(time.nanoseconds)
-        self.logger.info(
-            "the connection is open again",
-            metadata: self.metadata([
-                "amqp.generation": "\(generation)", "amqp.messages": "\(replayed)", "amqp.seconds": "\(time.seconds)",
-            ])
-        )
+        var metadata = self.metadata([
+            "amqp.generation": "\(generation)", "amqp.messages": "\(replayed)", "amqp.seconds": "\(time.seconds)",
+        ])
+        metadata["amqp.peer"] = url.map { "\($0)" }
+        self.logger.info("the connection is open again", metadata: metadata)
     }
 
     func closed(_ error: AMQPError?, _ result: AMQPCloseResult) {
@@ -115,8 +116,8 @@ struct ClientLog: Sendable {
 }
 
 extension Duration {
-    /// The duration in seconds, with a fraction.
-    fileprivate var seconds: Double { self / .seconds(1) }
+    /// The duration in seconds, rounded to milliseconds.
+    fileprivate var seconds: Double { (self / .milliseconds(1)).rounded() / 1_000 }
 }
 
 /// Forwards a log, but lowers warnings about messages that the client sends again to debug level.

@@ -25,6 +25,8 @@ final class ClientSupervisor: Sendable {
         var runners = 0
         var figures = LossFigures()
         var cause: AMQPError?
+        /// The URL of the connection.
+        var url: AMQPURL?
     }
 
     struct State: Sendable {
@@ -37,6 +39,8 @@ final class ClientSupervisor: Sendable {
         /// Connections of attempts that are not used yet.
         var brought: [Int: (connection: AMQPConnection, host: ClientHosts.Host)] = [:]
         var connection: AMQPConnection?
+        /// The URL of the last connection.
+        var url: AMQPURL?
         var sessions: ClientSessions?
         var generation = 0
         /// The task that attaches the links of a new connection, until the receivers have their credit.
@@ -226,6 +230,7 @@ final class ClientSupervisor: Sendable {
         let (links, opened) = self.state.withLock { state in
             state.hosts.opened(host, connection.peer.properties)
             state.connection = connection
+            state.url = host.url
             state.sessions = ClientSessions(connection, self.configuration)
             state.generation = generation
             state.replayed = 0
@@ -257,6 +262,7 @@ final class ClientSupervisor: Sendable {
             state.lastLoss = error
             if state.lostSince == nil { state.lostSince = self.clock.now }
             state.leaving[generation, default: Leaving()].cause = error
+            state.leaving[generation]?.url = state.url
             for id in state.links.keys { state.links[id]?.isAttached = false }
             return state.links.values.compactMap(\.task)
         }
@@ -267,29 +273,29 @@ final class ClientSupervisor: Sendable {
 
     /// Reports a loss once all links of the generation are released.
     func tellLoss(of generation: Int) {
-        let told = self.state.withLock { state -> (AMQPError, LossFigures)? in
+        let loss = self.state.withLock { state -> (AMQPError, LossFigures, AMQPURL?)? in
             guard let leaving = state.leaving[generation], let cause = leaving.cause, leaving.runners == 0 else {
                 return nil
             }
             state.leaving[generation] = nil
-            return (cause, leaving.figures)
+            return (cause, leaving.figures, leaving.url)
         }
-        guard let (cause, figures) = told else { return }
+        guard let (cause, figures, url) = loss else { return }
         self.emit(.lost(cause, inDoubt: figures.inDoubt, bytes: AMQPByteCount(figures.bytes)))
-        self.log.lost(cause, figures)
+        self.log.lost(cause, url, figures)
     }
 
     /// Reports a recovery once all links are attached.
     func noteAttached() {
-        let told = self.state.withLock { state -> (Int, Int, Duration)? in
+        let recovery = self.state.withLock { state -> (Int, AMQPURL?, Int, Duration)? in
             guard let since = state.lostSince, state.connection != nil, state.restoring == nil,
                 state.links.values.allSatisfy(\.isAttached)
             else { return nil }
             state.lostSince = nil
-            return (state.generation, state.replayed, self.clock.now - since)
+            return (state.generation, state.url, state.replayed, self.clock.now - since)
         }
-        guard let (generation, replayed, time) = told else { return }
+        guard let (generation, url, replayed, time) = recovery else { return }
         self.emit(.recovered(generation: generation, replayed: replayed, after: time))
-        self.log.recovered(generation, replayed: replayed, after: time)
+        self.log.recovered(generation, url, replayed: replayed, after: time)
     }
 }

@@ -26,7 +26,7 @@ enum LogKey: String, CaseIterable {
     case link = "amqp.link"
     /// The number of messages in a line.
     case messages = "amqp.messages"
-    /// The host and port of the other side of the socket.
+    /// The host and port of the other side of the socket; in a client's lines its URL, without the password.
     case peer = "amqp.peer"
     /// The version of Proton-C whose headers the library was built with.
     case protonHeaders = "amqp.proton.headers"
@@ -40,7 +40,7 @@ enum LogKey: String, CaseIterable {
     case saslMechanism = "amqp.sasl.mechanism"
     /// The SASL mechanisms that the server offers.
     case saslMechanisms = "amqp.sasl.mechanisms"
-    /// How long a link has made no progress, in seconds.
+    /// How long a link has made no progress, or how long a client's connection was lost, in seconds.
     case seconds = "amqp.seconds"
     /// The size of a frame, in bytes.
     case size = "amqp.size"
