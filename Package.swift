@@ -1,5 +1,6 @@
 // swift-tools-version: 6.2
 // SPDX-License-Identifier: Apache-2.0
+// Tested with Swift 6.3.1. No test has run with 6.2, the oldest version that the first line accepts.
 import PackageDescription
 
 // Warnings are errors where the project is tested; a user's build must not fail for a newer compiler's warning.
